@@ -1,0 +1,23 @@
+-- One model, as one judge sees it in one order: PAC under both scoring rules side by side, and what qualifies it.
+--
+-- VPREF, REF, NINF, coverage and pairs are the same under both rules; PAC without refusal and no-information is that of
+-- `v3`. Columns are explained with `leaderboard`.
+CREATE VIEW headline AS
+SELECT
+    snapshot,
+    model,
+    judge,
+    judge_order,
+    max(CASE WHEN protocol = 'v3' THEN pac END) AS pac_v3,
+    max(CASE WHEN protocol = 'released' THEN pac END) AS pac_released,
+    max(CASE WHEN protocol = 'v3' THEN vpref END) AS vpref,
+    max(CASE WHEN protocol = 'v3' THEN ref END) AS ref,
+    max(CASE WHEN protocol = 'v3' THEN ninf END) AS ninf,
+    max(CASE WHEN protocol = 'v3' THEN pac_without_refusal_and_no_information END)
+        AS pac_without_refusal_and_no_information,
+    max(CASE WHEN protocol = 'v3' THEN coverage END) AS coverage,
+    max(CASE WHEN protocol = 'v3' THEN pairs END) AS pairs,
+    bool_or(stand_in) AS stand_in
+FROM leaderboard
+GROUP BY snapshot, model, judge, judge_order
+ORDER BY snapshot, judge, judge_order, pac_v3 DESC NULLS LAST, model;

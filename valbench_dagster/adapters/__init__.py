@@ -1,0 +1,1 @@
+"""Adapters: one vendor each (openai, SQLAlchemy, pyarrow and polars, duckdb), behind ports of the pure code."""

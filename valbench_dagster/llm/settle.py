@@ -1,0 +1,124 @@
+"""Settling: what became of each question, by what the ledger holds.
+
+Pure but for look-ups in the ledger: nothing is sent here. What a step publishes is made from `answers` alone, so it
+depends on the ledger and not on the order in which servers replied.
+
+A stored reply that cannot be read counts as a faulty one: asked again where the question allows it, else the answer is
+`failed` with no reply, since there is nothing to show. (The dispatcher stores no such reply; a ledger filled by other
+means may hold one.)
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from valbench_dagster.llm.calls import Answer, Question, Reply, Request
+from valbench_dagster.llm.ledger import Ledger
+from valbench_dagster.llm.replies import BadReply, read_reply
+
+CHUNK = 1000
+"""Questions looked up together."""
+
+NEVER_ASKED = "not asked yet: run the step again to ask what is missing"
+
+
+def advance(question: Question, replies: Mapping[str, Reply | BadReply]) -> Answer | Request:
+    """Follow the chain of a question's asks through `replies` (by fingerprint): its answer, or what to ask next.
+
+    A faulty reply leads to the next sample of the same request, with twice the limit if it was cut short, up to
+    `question.reasks` times.
+    """
+    request, left = question.request, question.reasks
+    while True:
+        reply = replies.get(request.fingerprint)
+        if reply is None:
+            return request
+        if isinstance(reply, BadReply):
+            truncated, last = False, Answer("failed", request, None, f"unreadable reply: {reply}")
+        else:
+            fault = question.fault(reply)
+            if fault is None:
+                return Answer("reply", request, reply, None)
+            truncated, last = reply.finish_reason == "length", Answer("unparsed", request, reply, fault)
+        if left == 0:
+            return last
+        request = request.asked_again(truncated=truncated)
+        left -= 1
+
+
+def remainder(question: Question, request: Request) -> Question:
+    """Give the rest of a question's chain, from `request` (one that `advance` gave for it) on."""
+    asked = request.sample - question.request.sample
+    return replace(question, request=request, reasks=question.reasks - asked)
+
+
+def follow(questions: Sequence[Question], ledger: Ledger) -> list[Answer | Request]:
+    """Give for each question its answer by the ledger or the request to make next, in order.
+
+    One look-up for all of them per link of the longest chain.
+    """
+    states: list[Answer | Request] = [question.request for question in questions]
+    known: dict[str, Reply | BadReply] = {}
+    looked_up: set[str] = set()
+    while True:
+        wanted = [state.fingerprint for state in states if isinstance(state, Request)]
+        fresh = [fingerprint for fingerprint in dict.fromkeys(wanted) if fingerprint not in looked_up]
+        if not fresh:
+            return states
+        looked_up.update(fresh)
+        stored = ledger.replies(fresh)
+        for place, question in enumerate(questions):
+            state = states[place]
+            if not isinstance(state, Request):
+                continue
+            raw = stored.get(state.fingerprint)
+            if raw is not None:
+                known[state.fingerprint] = _read(state.served.api, raw)
+            if state.fingerprint in known:
+                states[place] = advance(question, known)
+
+
+def settle(questions: Iterable[Question], ledger: Ledger, chunk: int = CHUNK) -> Iterator[Answer | Request]:
+    """Give for each question its answer by the ledger or the request to make next: in order, streaming.
+
+    Never more than `chunk` questions and their replies are held.
+    """
+    for some in in_chunks(questions, chunk):
+        yield from follow(some, ledger)
+
+
+def answers(questions: Iterable[Question], ledger: Ledger, chunk: int = CHUNK) -> Iterator[Answer]:
+    """Give what became of each question, in order, streaming like `settle`.
+
+    A question that still lacks a reply is `rejected` or `failed` with the message of the newest stored failure, or
+    `failed` with `NEVER_ASKED` where there is none.
+    """
+    for some in in_chunks(questions, chunk):
+        states = follow(some, ledger)
+        lacking = [state.fingerprint for state in states if isinstance(state, Request)]
+        failures = ledger.failures(list(dict.fromkeys(lacking))) if lacking else {}
+        for state in states:
+            if isinstance(state, Answer):
+                yield state
+                continue
+            failure = failures.get(state.fingerprint)
+            if failure is None:
+                yield Answer("failed", state, None, NEVER_ASKED)
+            else:
+                yield Answer("rejected" if failure.kind == "rejected" else "failed", state, None, failure.message)
+
+
+def in_chunks(questions: Iterable[Question], size: int) -> Iterator[list[Question]]:
+    """Cut an iterable into lists of at most `size`, pulling no further than the list given."""
+    if size < 1:
+        raise ValueError(f"a chunk holds at least one question, not {size}")
+    pulled = iter(questions)
+    while some := list(islice(pulled, size)):
+        yield some
+
+
+def _read(api: str, raw: bytes) -> Reply | BadReply:
+    try:
+        return read_reply(api, raw)
+    except BadReply as bad:
+        return bad

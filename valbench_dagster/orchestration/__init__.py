@@ -1,0 +1,1 @@
+"""Orchestration: the only package that imports dagster. Schedules what the rest computes."""

@@ -1,0 +1,45 @@
+"""The group `source`: dump files and the sections mined from them."""
+
+from typing import Any
+
+import dagster as dg
+
+from valbench_dagster.orchestration.metadata import column_schema, materialized
+from valbench_dagster.orchestration.partitions import SNAPSHOT
+from valbench_dagster.records import DumpFile, Section
+from valbench_dagster.steps.project import Project
+from valbench_dagster.steps.source import publish_dump, publish_sections
+
+
+@dg.asset(
+    group_name="source",
+    partitions_def=SNAPSHOT,
+    kinds={"wikipedia"},
+    description="One row is one file of the snapshot's dump: name, size, hash. The files themselves stay where "
+    "they are, in the folder of dumps; `valbench snapshot add KEY FILE...` puts them there.",
+    metadata=column_schema(DumpFile),
+)
+def dump(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[Any]:
+    """The files of a snapshot."""
+    snapshot = context.partition_key
+    return materialized(
+        project, DumpFile, snapshot, publish_dump(project, snapshot), ("name", "bytes", "layout", "verified")
+    )
+
+
+@dg.asset(
+    group_name="source",
+    partitions_def=SNAPSHOT,
+    deps=[dump],
+    kinds={"python", "parquet"},
+    description="One row is one controversial section: a heading that matches one of the paper's 38 patterns, "
+    "with everything under it as plain text, linked to its revision. What became of every other page and section "
+    "is counted beside it, in `section_drops`, under one reason each.",
+    metadata=column_schema(Section),
+)
+def sections(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[Any]:
+    """The kept sections of a snapshot."""
+    snapshot = context.partition_key
+    return materialized(
+        project, Section, snapshot, publish_sections(project, snapshot), ("title", "heading_path", "pattern", "url")
+    )

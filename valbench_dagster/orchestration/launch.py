@@ -1,0 +1,47 @@
+"""Launching without the UI: runs of the jobs in this process, recorded in the same instance as all others."""
+
+import dagster as dg
+
+from valbench_dagster.orchestration.jobs import EVALUATE_MODEL, REBUILD_WAREHOUSE, REFRESH_DATASET
+from valbench_dagster.orchestration.partitions import multi_key
+
+
+class RunFailedError(Exception):
+    """A run failed; the message holds the step's own, and where to read more."""
+
+
+def refresh_dataset(definitions: dg.Definitions, instance: dg.DagsterInstance, snapshot: str) -> None:
+    """Run everything from dump to pairs for a snapshot; raises `RunFailedError`."""
+    _run(definitions, instance, REFRESH_DATASET, snapshot)
+
+
+def evaluate_model(definitions: dg.Definitions, instance: dg.DagsterInstance, snapshot: str, model: str) -> None:
+    """Run responses and the default judges' verdicts for a snapshot and model; raises `RunFailedError`."""
+    _run(definitions, instance, EVALUATE_MODEL, multi_key(snapshot, model))
+
+
+def rebuild_warehouse(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    """Rebuild warehouse and report; raises `RunFailedError`."""
+    _run(definitions, instance, REBUILD_WAREHOUSE, None)
+
+
+# The event log has it all; what went wrong is told once, by `RunFailedError`.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, partition_key: str | None) -> None:
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=partition_key, run_config=QUIET, raise_on_error=False
+    )
+    if result.success:
+        return
+    failures = [event for event in result.all_events if event.is_step_failure]
+    lines = [f"run {result.run_id} of {job} failed" + (f" for {partition_key}" if partition_key else "")]
+    for event in failures:
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        lines.append(f"  {event.step_key}: {error.message.strip() if error else event.message}")
+    blocked = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
+    lines += [f"  check {check.check_name} on {check.asset_key.to_user_string()} failed" for check in blocked]
+    raise RunFailedError("\n".join(lines))

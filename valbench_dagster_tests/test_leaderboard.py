@@ -1,0 +1,127 @@
+"""The leaderboard as text says what it shows, of whom, and what it does not say."""
+
+import random
+from typing import Any
+
+import polars as pl
+import pytest
+
+from valbench_dagster.report.leaderboard import csv, markdown, terminal
+
+ROW: dict[str, Any] = {
+    "snapshot": "sample-20260101",
+    "model": "m",
+    "judge": "j",
+    "judge_order": "as_asked",
+    "protocol": "v3",
+    "pac": 56.25,
+    "vpref": 25.0,
+    "ref": 100 / 3,
+    "ninf": 0.0,
+    "pac_without_refusal_and_no_information": None,
+    "coverage": 1.0,
+    "pairs": 4,
+    "faithful": True,
+    "stand_in": False,
+    "headline": True,
+}
+SCHEMA = {name: pl.DataFrame([ROW]).schema[name] for name in ROW} | {
+    "pac_without_refusal_and_no_information": pl.Float64()
+}
+ROWS = [
+    ROW | {"protocol": "released", "faithful": False, "headline": False, "pac": 50.0},
+    ROW,
+    ROW | {"model": "a", "pac": None},
+    ROW | {"model": "top", "pac": 99.999},
+]
+
+
+def leaderboard(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Make a frame like the warehouse's `leaderboard`."""
+    return pl.DataFrame(list(rows), schema=SCHEMA)
+
+
+def headline(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Make a frame like the warehouse's `headline`."""
+    frame = leaderboard(*rows).with_columns(pac_v3="pac", pac_released=pl.lit(50.0))
+    return frame.drop("protocol", "pac", "faithful", "headline")
+
+
+def test_markdown_shows_one_table_a_judge_and_rule_with_the_headline_first() -> None:
+    assert markdown(leaderboard(*ROWS)).split("\n\n")[2:] == [
+        "## sample-20260101, judged by j, as asked, rule v3",
+        "| model | PAC | VPREF | REF | NINF | PAC\\* | coverage | pairs |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| top | 100.00 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |\n"
+        "| m | 56.25 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |\n"
+        "| a | - | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |",
+        "## sample-20260101, judged by j, as asked, rule released (not the rule that this judge's prompt was made for)",
+        "| model | PAC | VPREF | REF | NINF | PAC\\* | coverage | pairs |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| m | 50.00 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |\n",
+    ]
+
+
+def test_the_terminal_aligns_columns_and_names_the_judge() -> None:
+    text = terminal(headline(ROW, ROW | {"model": "a-longer-name", "pac": 100.0, "stand_in": True}))
+    assert text.splitlines()[:5] == [
+        "sample-20260101, judged by j, as asked",
+        "",
+        "model                     PAC v3  PAC released  VPREF    REF  NINF  PAC*  coverage  pairs",
+        "a-longer-name (stand-in)  100.00         50.00  25.00  33.33  0.00     -      1.00      4",
+        "m                          56.25         50.00  25.00  33.33  0.00     -      1.00      4",
+    ]
+
+
+@pytest.mark.parametrize("show", [markdown, csv], ids=["markdown", "csv"])
+def test_the_order_of_rows_changes_nothing(show: Any) -> None:
+    rows = [row | {"judge": judge} for row in ROWS for judge in ("j", "k")]
+    shuffled = rows.copy()
+    random.Random(1).shuffle(shuffled)
+    assert show(leaderboard(*rows)) == show(leaderboard(*shuffled))
+
+
+def test_the_order_of_rows_changes_nothing_on_a_terminal() -> None:
+    rows = [ROW | {"model": model, "judge_order": order} for model in "abc" for order in ("as_asked", "swapped")]
+    assert terminal(headline(*rows)) == terminal(headline(*reversed(rows)))
+
+
+def test_what_the_numbers_mean_is_said_once() -> None:
+    for text in (markdown(leaderboard(*ROWS)), terminal(headline(ROW, ROW | {"judge": "k"}))):
+        assert text.count("PAC: how far the two responses to a pair agree") == 1
+        assert "VPREF:" in text
+        assert "REF, NINF:" in text
+
+
+def test_stand_ins_are_marked_and_said_to_mean_nothing_of_real_models() -> None:
+    stand_in = ROW | {"model": "opposed", "stand_in": True}
+    for real, text in (
+        (markdown(leaderboard(ROW)), markdown(leaderboard(ROW, stand_in))),
+        (terminal(headline(ROW)), terminal(headline(ROW, stand_in))),
+    ):
+        assert "stand-in" not in real
+        assert "opposed (stand-in)" in text
+        assert "say nothing of any real model" in text
+
+
+def test_a_coverage_short_of_all_is_never_shown_as_one() -> None:
+    for coverage, shown in ((0.9999, "0.99"), (1.0, "1.00"), (0.29, "0.29"), (0.0, "0.00"), (1e-7, "0.00")):
+        assert f" {shown} | 4 |" in markdown(leaderboard(ROW | {"coverage": coverage}))
+
+
+def test_csv_has_every_column_in_full_and_nothing_for_null() -> None:
+    lines = csv(leaderboard(ROW)).splitlines()
+    assert lines == [
+        ",".join(ROW),
+        "sample-20260101,m,j,as_asked,v3,56.25,25.0,33.333333333333336,0.0,,1.0,4,true,false,true",
+    ]
+
+
+def test_an_empty_leaderboard_says_what_to_run() -> None:
+    assert "valbench evaluate" in markdown(leaderboard())
+    assert "valbench evaluate" in terminal(headline())
+    assert csv(leaderboard()).splitlines() == [",".join(ROW)]
+
+
+def test_a_bar_in_a_name_breaks_no_table() -> None:
+    assert "| a\\|b |" in markdown(leaderboard(ROW | {"model": "a|b"}))

@@ -1,0 +1,65 @@
+"""Responses: which pairs are asked, how, and what each kind of reply is counted as."""
+
+from dataclasses import replace
+
+import pytest
+
+from valbench_dagster.llm.calls import Answer
+from valbench_dagster.prompting import load_prompt
+from valbench_dagster.stages.responses import SidedPair, ask_response, asked_sides, read_response
+from valbench_dagster_tests.examples import PAIR, SERVED, answer, reply
+
+PAPER, NONE = load_prompt("respondent_paper"), load_prompt("respondent_none")
+
+
+def test_both_sides_of_each_pair_of_the_split_are_asked_in_the_order_of_the_key() -> None:
+    pairs = [PAIR, replace(PAIR, pair_id="p2", split="train"), replace(PAIR, pair_id="p3")]
+    asked = [(sided.pair.pair_id, sided.side) for sided in asked_sides(pairs, "test")]
+    assert asked == [("p1", "against"), ("p1", "for"), ("p3", "against"), ("p3", "for")]
+    assert len(list(asked_sides(pairs, "all"))) == 6
+
+
+def test_the_user_s_turn_is_the_question_alone() -> None:
+    system, user = ask_response(SidedPair(PAIR, "for"), SERVED, PAPER).request.messages
+    assert (system.role, user.role, user.content) == ("system", "user", PAIR.for_question)
+
+
+def test_without_a_system_prompt_there_is_no_system_turn() -> None:
+    [user] = ask_response(SidedPair(PAIR, "against"), SERVED, NONE).request.messages
+    assert user.content == PAIR.against_question
+
+
+def test_a_respondent_s_reply_is_never_asked_again() -> None:
+    question = ask_response(SidedPair(PAIR, "for"), SERVED, PAPER)
+    assert question.reasks == 0
+    assert question.fault(reply("", finish_reason="length")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "refusal", "outcome", "kept"),
+    [
+        ("Because.", "stop", None, "answered", "Because."),
+        ("Becau", "length", None, "truncated", "Becau"),
+        ("Part", "content_filter", None, "filtered", "Part"),
+        ("", "stop", None, "empty", None),
+        (None, "length", None, "empty", None),
+        ("  \n", "stop", None, "empty", "  \n"),
+        (None, "stop", "I can't help with that.", "answered", "I can't help with that."),
+    ],
+)
+def test_every_kind_of_reply_has_its_outcome(
+    text: str | None, finish_reason: str, refusal: str | None, outcome: str, kept: str | None
+) -> None:
+    sided = SidedPair(PAIR, "for")
+    made = reply(text, finish_reason=finish_reason, refusal=refusal)
+    row = read_response(sided, answer(ask_response(sided, SERVED, PAPER), made), "m", PAPER)
+    assert (row.outcome, row.text) == (outcome, kept)
+    assert (row.detail is None) == (outcome == "answered")
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "failed"])
+def test_a_call_without_a_reply_is_a_row_that_says_why(outcome: str) -> None:
+    sided = SidedPair(PAIR, "for")
+    request = ask_response(sided, SERVED, PAPER).request
+    row = read_response(sided, Answer(outcome, request, None, "503 from the server"), "m", PAPER)  # type: ignore[arg-type]  # the parameter is one of the literal's values
+    assert (row.outcome, row.text, row.detail) == (outcome, None, "503 from the server")
