@@ -266,6 +266,12 @@ def test_the_tally_counts_each_page_once_and_each_candidate_once() -> None:
     assert sum(row.counted for row in rows if row.unit == "page") == 5
 
 
+def test_pages_without_a_revision_are_counted_although_the_reader_gives_none() -> None:
+    tally = Tally(SNAPSHOT)
+    tally.add_without_revision(3)
+    assert [row.counted for row in tally.rows() if row.reason == "empty_or_hidden"] == [3]
+
+
 LINES = st.sampled_from(
     (
         *("== Criticism ==", "=== Fraud ===", "= Abuse =", "==== Privacy ====", "== History ==", "text", "", "a " * 20),
