@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import URLError
 
-from valbench_dagster.project_files import project_file
 from valbench_dagster_tests.servers import environment, run, valbench
 
 T = TypeVar("T")
@@ -29,7 +27,6 @@ REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repositor
 LOOK_EVERY_S = 0.25
 START_WITHIN_S = STOP_WITHIN_S = 120.0
 SHOWN_CHARACTERS = 20_000
-FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,9 @@ class DagsterDev:
         except (URLError, OSError):
             return False
         entries = data["workspaceOrError"]["locationEntries"]
-        broken = [entry["locationOrLoadError"] for entry in entries if "message" in (entry["locationOrLoadError"] or {})]
+        broken = [
+            entry["locationOrLoadError"] for entry in entries if "message" in (entry["locationOrLoadError"] or {})
+        ]
         assert not broken, f"the code location does not load: {broken}"
         daemons = data["instance"]["daemonHealth"]["allDaemonStatuses"]
         return bool(entries) and entries[0]["loadStatus"] == "LOADED" and all(each["healthy"] for each in daemons)
@@ -279,19 +278,3 @@ def dagster_dev(root: Path, roster: Path) -> Iterator[DagsterDev]:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def copy_of_roster(target: Path, *additions: str, **replacements: str) -> Path:
-    """Write the shipped roster to `target` with lines replaced and entries added; gives `target`.
-
-    Raises `AssertionError` where a line that is to be replaced is not there.
-    """
-    text = project_file("roster.toml").read_text(encoding="utf-8")
-    for old, new in replacements.items():
-        assert old in text, f"the shipped roster has no {old!r}"
-        text = text.replace(old, new)
-    target.write_text("\n".join([text, *additions]), encoding="utf-8")
-    return target
-
-
-PYTHON = sys.executable

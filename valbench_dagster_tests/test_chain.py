@@ -8,6 +8,7 @@ import pytest
 from valbench_dagster.adapters.ledger_sql import SqlLedger
 from valbench_dagster.project_files import package_file, project_file
 from valbench_dagster.records import Issue, Pair, PairDrop, Response, Section, SectionDrop, Verdict
+from valbench_dagster.report.leaderboard import terminal
 from valbench_dagster.settings import read_settings
 from valbench_dagster.steps.project import Project, open_project
 from valbench_dagster.steps.reporting import publish_report, read_report
@@ -147,3 +148,9 @@ def test_not_every_matching_section_is_a_divergent_issue(finished: Project) -> N
     divergent = Counter(row.is_divergent for row in finished.facts.rows(Issue, SNAPSHOT))
     assert divergent[True] >= 30
     assert divergent[False] >= 4
+
+
+def test_the_readme_shows_what_the_demo_prints(finished: Project) -> None:
+    headline = read_report(finished, "headline")
+    printed = terminal(headline).split("\n\n")
+    assert "\n\n".join(printed[:2]) in package_file("../README.md").read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def leaderboard(*rows: dict[str, Any]) -> pl.DataFrame:
 def headline(*rows: dict[str, Any]) -> pl.DataFrame:
     """Make a frame like the warehouse's `headline`."""
     frame = leaderboard(*rows).with_columns(pac_v3="pac", pac_released=pl.lit(50.0))
-    return frame.drop("protocol", "pac", "faithful", "headline")
+    return frame.rename({"headline": "of_headline_judge"}).drop("protocol", "pac", "faithful")
 
 
 def test_markdown_shows_one_table_a_judge_and_rule_with_the_headline_first() -> None:
@@ -73,6 +73,11 @@ def test_the_terminal_aligns_columns_and_names_the_judge() -> None:
     ]
 
 
+def test_the_terminal_shows_the_headline_judge_first() -> None:
+    text = terminal(headline(ROW | {"judge": "a", "headline": False}, ROW | {"judge": "z", "headline": True}))
+    assert text.index("judged by z") < text.index("judged by a")
+
+
 @pytest.mark.parametrize("show", [markdown, csv], ids=["markdown", "csv"])
 def test_the_order_of_rows_changes_nothing(show: Any) -> None:
     rows = [row | {"judge": judge} for row in ROWS for judge in ("j", "k")]
@@ -88,9 +93,10 @@ def test_the_order_of_rows_changes_nothing_on_a_terminal() -> None:
 
 def test_what_the_numbers_mean_is_said_once() -> None:
     for text in (markdown(leaderboard(*ROWS)), terminal(headline(ROW, ROW | {"judge": "k"}))):
-        assert text.count("PAC: how far the two responses to a pair agree") == 1
-        assert "VPREF:" in text
-        assert "REF, NINF:" in text
+        told = " ".join(text.split())
+        assert told.count("PAC: how far the two responses to a pair agree") == 1
+        assert "VPREF:" in told
+        assert "REF, NINF:" in told
 
 
 def test_stand_ins_are_marked_and_said_to_mean_nothing_of_real_models() -> None:

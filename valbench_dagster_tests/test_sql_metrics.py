@@ -546,5 +546,6 @@ def test_the_headline_shows_both_rules_side_by_side() -> None:
             "coverage": 1.0,
             "pairs": 1,
             "stand_in": False,
+            "of_headline_judge": True,
         }
     ]

@@ -1,7 +1,8 @@
 -- One model, as one judge sees it in one order: PAC under both scoring rules side by side, and what qualifies it.
 --
 -- VPREF, REF, NINF, coverage and pairs are the same under both rules; PAC without refusal and no-information is that of
--- `v3`. Columns are explained with `leaderboard`.
+-- `v3`. `of_headline_judge` marks the lines of the roster's first judge, as asked, which are to be read first. The other
+-- columns are explained with `leaderboard`.
 CREATE VIEW headline AS
 SELECT
     snapshot,
@@ -17,7 +18,8 @@ SELECT
         AS pac_without_refusal_and_no_information,
     max(CASE WHEN protocol = 'v3' THEN coverage END) AS coverage,
     max(CASE WHEN protocol = 'v3' THEN pairs END) AS pairs,
-    bool_or(stand_in) AS stand_in
+    bool_or(stand_in) AS stand_in,
+    bool_or(headline) AS of_headline_judge
 FROM leaderboard
 GROUP BY snapshot, model, judge, judge_order
 ORDER BY snapshot, judge, judge_order, pac_v3 DESC NULLS LAST, model;

@@ -5,6 +5,7 @@ Pure: frames in, text out, the same text for the same rows in whatever order. No
 
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_DOWN, Decimal
+from textwrap import wrap
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,8 @@ MEANING = (
 )
 STAND_INS = "Stand-ins are programs with known answers: numbers marked stand-in say nothing of any real model."
 NOTHING = "No model has been judged yet: run valbench evaluate --snapshot SNAPSHOT --model MODEL."
+
+TERMINAL_WIDTH = 100
 
 _ORDERS = {"as_asked": "as asked", "swapped": "sides swapped"}
 _MARKDOWN = ("pac", "vpref", "ref", "ninf", "pac_without_refusal_and_no_information", "coverage", "pairs")
@@ -93,11 +96,21 @@ def csv(frame: pl.DataFrame) -> str:
 
 
 def terminal(headline: pl.DataFrame) -> str:
-    """Show rows of `headline` in aligned columns, one block a snapshot, judge and order; numbers as in `markdown`."""
+    """Show rows of `headline` in aligned columns, one block a snapshot, judge and order.
+
+    The headline judge comes first; numbers are as in `markdown`.
+    """
     if not headline.height:
         return NOTHING
     keys = ["snapshot", "judge", "judge_order"]
-    ordered = headline.sort(*(pl.col(key) for key in keys), -pl.col("pac_v3"), pl.col("model"), nulls_last=True)
+    ordered = headline.sort(
+        pl.col("snapshot"),
+        ~pl.col("of_headline_judge").any().over(keys),
+        *(pl.col(key) for key in keys[1:]),
+        -pl.col("pac_v3"),
+        pl.col("model"),
+        nulls_last=True,
+    )
     lines: list[str] = []
     for group in ordered.partition_by(keys, maintain_order=True):
         first = group.row(0, named=True)
@@ -105,7 +118,7 @@ def terminal(headline: pl.DataFrame) -> str:
         rows = [[_name(row), *_cells(row, _TERMINAL)] for row in group.iter_rows(named=True)]
         lines += [f"{first['snapshot']}, judged by {first['judge']}, {order}", ""]
         lines += [*_aligned([["model", *(_HEADS[column] for column in _TERMINAL)], *rows]), ""]
-    lines.append(MEANING)
+    lines += wrap(MEANING, TERMINAL_WIDTH)
     if _any_stand_in(headline):
         lines.append(STAND_INS)
     return "\n".join(lines)

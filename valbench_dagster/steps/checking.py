@@ -50,13 +50,17 @@ class CheckOutcome:
 def run_checks(project: Project, fact: str, partition: str, checks: Sequence[Check]) -> list[CheckOutcome]:
     """Run checks on one partition of a fact, read back from disk, and keep their offending rows.
 
-    `partition` starts with the snapshot key. Another fact that a check reads is taken whole for the same snapshot.
+    `partition` is a snapshot key and what else the fact is partitioned by. Of another fact that a check reads, those
+    partitions are taken that agree with it as far as both go: verdicts meet the responses of their own model, whatever
+    other models have by then.
     """
-    snapshot = partition.partition("/")[0]
+    asked = partition.split("/")
+    snapshot = asked[0]
     relations = {fact: _paths(project.facts, fact, [partition])}
     for other in sorted({name for check in checks for name in check.also_reads} - {fact}):
         held = project.facts.partitions(CHECKED[other])
-        relations[other] = _paths(project.facts, other, [each for each in held if each.split("/")[0] == snapshot])
+        matching = [each for each in held if all(a == b for a, b in zip(each.split("/"), asked, strict=False))]
+        relations[other] = _paths(project.facts, other, matching)
     found = offending_all(checks, relations)
     outcomes = [CheckOutcome(check, tuple(sorted(set(found[check.name].iter_rows())))) for check in checks]
     for outcome in outcomes:
