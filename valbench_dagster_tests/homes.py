@@ -76,7 +76,7 @@ def differing(one: Mapping[str, pl.DataFrame], other: Mapping[str, pl.DataFrame]
 def printed_leaderboard(text: str) -> dict[tuple[str, str], dict[str, str]]:
     """Read the leaderboard that a command printed: cells by column, by judge and model."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    judge, heads = "", [""]
+    judge, heads = "", list[str]()
     for line in text.splitlines():
         cells = re.split(r" {2,}", line)
         if title := re.fullmatch(r"\S+, judged by (\S+), as asked", line):

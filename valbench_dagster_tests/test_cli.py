@@ -100,6 +100,6 @@ def test_prepare_makes_the_sample_a_partition_and_names_the_home_for_the_dagster
     result = run("prepare")
     assert result.exit_code == 0, result.output
     assert Path(".env").read_text(encoding="utf-8") == f"DAGSTER_HOME={home / 'dagster'}\n"
-    Path(".env").write_text("OTHER=1\n", encoding="utf-8")
-    assert run("prepare").exit_code == 0
-    assert Path(".env").read_text(encoding="utf-8") == "OTHER=1\n", "a .env of one's own is kept"
+    Path(".env").write_text("OTHER=1\nDAGSTER_HOME=/elsewhere\n", encoding="utf-8")
+    assert ".env named /elsewhere and now names" in run("prepare").output
+    assert Path(".env").read_text(encoding="utf-8").splitlines() == ["OTHER=1", f"DAGSTER_HOME={home / 'dagster'}"]

@@ -59,7 +59,7 @@ def make_home(folder: Path, base_url: str, copies: int, concurrency: int) -> Gro
     for ever.
     """
     folder.mkdir()
-    dump = grow_dump(folder / "dumps" / "samplewiki-20260301-pages-articles.xml", copies)
+    dump = grow_dump(folder / "dumps" / "sample-20260301-pages-articles.xml", copies)
     roster = write_roster(folder / "roster.toml", base_url, models=[MODEL], concurrency=concurrency, runs=1)
     home = GrownHome(folder / "home", roster)
     run([valbench(), "snapshot", "add", GROWN, dump], home.folder, home.env, "add")

@@ -308,8 +308,10 @@ def no_network() -> Iterator[None]:
 
     watching = True
     sys.addaudithook(watch)
-    yield
-    watching = False
+    try:
+        yield
+    finally:
+        watching = False  # a hook cannot be taken away again
 
 
 def in_process(app: Callable[..., Awaitable[None]], *asked: Request) -> list[bytes]:

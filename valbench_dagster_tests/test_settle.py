@@ -161,3 +161,11 @@ def test_what_is_to_be_asked_is_never_in_the_ledger(chains: list[list[str]], rea
         if isinstance(state, Request):
             assert ledger.replies([state.fingerprint]) == {}
             assert state.sample <= reasks
+
+
+def test_a_reask_that_is_another_question_s_first_request_finds_its_reply() -> None:
+    # Both are looked up in one go; the first question's chain leads to what the second asked for at once.
+    first, second = question("q", wants_yes, reasks=1), question("q", wants_yes, sample=1)
+    ledger = filled(stored(first.request, completion("no")), stored(second.request, completion("yes")))
+    for order in ([first, second], [second, first]):
+        assert [answer.outcome for answer in answers(order, ledger)] == ["reply", "reply"]

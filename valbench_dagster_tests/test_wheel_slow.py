@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_package_and_all_files_it_needs_and_no_tests(install
         "valbench_dagster/patterns.toml",
         "valbench_dagster/prompts/LOCK.toml",
         "valbench_dagster/prompts/judge_v3/v1.system.md",
-        "valbench_dagster/sample/samplewiki-20260101-pages-articles.xml",
+        "valbench_dagster/sample/sample-20260101-pages-articles.xml",
         "valbench_dagster/packaged/sql/tables/pairs.sql",
         "valbench_dagster/packaged/roster.toml",
         "valbench_dagster/packaged/dagster.yaml",

@@ -61,20 +61,16 @@ def follow(questions: Sequence[Question], ledger: Ledger) -> list[Answer | Reque
     known: dict[str, Reply | BadReply] = {}
     looked_up: set[str] = set()
     while True:
-        wanted = [state.fingerprint for state in states if isinstance(state, Request)]
-        fresh = [fingerprint for fingerprint in dict.fromkeys(wanted) if fingerprint not in looked_up]
+        wanted = {state.fingerprint: state for state in states if isinstance(state, Request)}
+        fresh = [fingerprint for fingerprint in wanted if fingerprint not in looked_up]
         if not fresh:
             return states
         looked_up.update(fresh)
-        stored = ledger.replies(fresh)
-        for place, question in enumerate(questions):
-            state = states[place]
-            if not isinstance(state, Request):
-                continue
-            raw = stored.get(state.fingerprint)
-            if raw is not None:
-                known[state.fingerprint] = _read(state.served.api, raw)
-            if state.fingerprint in known:
+        # All of them before any chain is followed: one question's re-ask may be another's first request.
+        for fingerprint, raw in ledger.replies(fresh).items():
+            known[fingerprint] = _read(wanted[fingerprint].served.api, raw)
+        for place, (question, state) in enumerate(zip(questions, states, strict=True)):
+            if isinstance(state, Request) and state.fingerprint in known:
                 states[place] = advance(question, known)
 
 
