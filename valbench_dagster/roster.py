@@ -13,10 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from valbench_dagster.llm.calls import ServedModel
+from valbench_dagster.llm.endpoint import STAND_INS
 from valbench_dagster.prompting import Prompt, PromptError, custom_system_prompt, load_prompt
-
-STAND_INS = "stand-ins:"
-"""The base URL that means the stand-in models in this process."""
 
 Split = Literal["test", "validation", "train", "all"]
 # Names become partition keys, asset keys and folder names: a comma, a bar or a slash in one breaks the UI (Dagster
@@ -52,8 +50,6 @@ class Endpoint(_Entry):
     runs: int = Field(default=8, ge=1)
     """How many runs may use the endpoint at once: the size of its pool in Dagster."""
     timeout_s: float = Field(default=600.0, gt=0)
-    json_schema: bool = True
-    """Whether the server is sent the JSON schema; replies are validated all the same."""
     price_in: float = Field(default=0.0, ge=0)
     price_out: float = Field(default=0.0, ge=0)
     headers: Mapping[str, str] = {}

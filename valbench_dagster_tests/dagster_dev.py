@@ -74,9 +74,12 @@ class DagsterDev:
         while True:
             if found := look():
                 return found
-            assert self.process.poll() is None, f"ended while waiting for {what}: {self.shown()}"
             assert time.monotonic() < deadline, f"no {what} within {within_s} s: {self.shown()}"
-            time.sleep(LOOK_EVERY_S)
+            try:
+                self.process.wait(LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"ended while waiting for {what}: {self.shown()}")
 
     def command(self, *arguments: str, within_s: float = 120.0) -> str:
         """Run a command of this environment, such as `dagster` or `valbench`, beside the server; gives what it printed.
@@ -165,14 +168,6 @@ class DagsterDev:
         """Give the runs of a backfill."""
         return self.runs(tags=[{"key": "dagster/backfill", "value": backfill}])
 
-    def backfill_status(self, backfill: str) -> str:
-        """Give the state of a backfill, such as `REQUESTED` or `COMPLETED_SUCCESS`."""
-        found = self.query(
-            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }",
-            id=backfill,
-        )
-        return str(found["partitionBackfillOrError"]["status"])
-
     def events(self, run_id: str) -> list[str]:
         """Give the messages of the event log of a run."""
         found = self.query(
@@ -240,8 +235,11 @@ def dagster_dev(root: Path, roster: Path) -> Iterator[DagsterDev]:
     The working folder is an empty one in which `valbench init` placed its files, as for a user of the wheel.
     """
     folder, home = root / "work", root / "home"
+    machine = environment(home, roster)
     env = {
-        **environment(home, roster),
+        **machine,
+        # Dagster keeps what a run prints with the system's `tail`.
+        "PATH": os.pathsep.join([machine["PATH"], os.defpath]),
         "DAGSTER_HOME": str(home / "dagster"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "COLUMNS": "120",

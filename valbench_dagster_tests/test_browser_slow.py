@@ -16,7 +16,7 @@ import pytest
 from valbench_dagster.adapters.warehouse.checks import load_checks
 from valbench_dagster.project_files import project_file
 from valbench_dagster_tests.chain import SNAPSHOT
-from valbench_dagster_tests.dagster_dev import DagsterDev, dagster_dev
+from valbench_dagster_tests.dagster_dev import DagsterDev, Run, dagster_dev
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -72,13 +72,13 @@ def test_a_stand_in_is_backfilled_with_nothing_else_started(server: DagsterDev, 
         ("evaluate_model", ("responses", "verdicts/stand-in-v3", "verdicts/stand-in-released"), f"aligned|{SNAPSHOT}"),
     ):
         backfill = server.backfill(job, assets, [key])
-        status = server.wait_for(f"end of the backfill of {job}", partial(_ended, server, backfill))
-        assert status == "COMPLETED_SUCCESS", server.shown()
+        done = server.wait_for(f"end of the run of {job}", partial(_ended, server, backfill))
+        assert [run.status for run in done] == ["SUCCESS"], server.shown()
     shown = page(server, "/assets/responses?view=partitions", tmp_path / "profile")
     assert "Materialized (1)" in shown, shown
     assert "Missing (5)" in shown, shown
 
 
-def _ended(server: DagsterDev, backfill: str) -> str | None:
-    status = server.backfill_status(backfill)
-    return status if status.startswith(("COMPLETED", "FAILED", "CANCELED")) else None
+def _ended(server: DagsterDev, backfill: str) -> list[Run] | None:
+    runs = server.runs_of_backfill(backfill)
+    return runs if runs and all(run.end for run in runs) else None

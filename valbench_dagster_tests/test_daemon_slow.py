@@ -63,6 +63,7 @@ worker = "stand-in-judge"
 prompt = "judge_v3"
 orders = ["as_asked", "swapped"]
 """
+LAUNCHED = MODEL.format(id="launched", model="stand-in-uninformed", prompt="plain")
 NEWCOMER = MODEL.format(id="newcomer", model="stand-in-mixture", prompt="plain")
 VICTIM = MODEL.format(id="victim", model="stand-in-aligned", prompt="long")
 
@@ -97,11 +98,10 @@ class Site:
         with read(self.project.settings.warehouse) as warehouse:
             return warehouse.table(name).pl()
 
-    def launch(self, job: str, partition: str) -> Run:
+    def launch(self, job: str, **tags: str) -> Run:
         """Run `dagster job launch` as the README has it; gives the run it started, once there is one."""
         before = {each.run_id for each in self.server.runs()}
-        tags = json.dumps({"dagster/partition": partition})
-        self.server.command("dagster", "job", "launch", "-j", job, "--tags", tags)
+        self.server.command("dagster", "job", "launch", "-j", job, "--tags", json.dumps(tags))
         [started] = [each for each in self.server.runs() if each.run_id not in before and each.job == job]
         return started
 
@@ -133,6 +133,11 @@ class Site:
         return self.rebuilds(since)
 
 
+def of(model: str) -> dict[str, str]:
+    """Give the tags that make a run one of a model and the sample."""
+    return {"dagster/partition/model": model, "dagster/partition/snapshot": SNAPSHOT}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("daemon")
@@ -158,7 +163,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def dataset(site: Site) -> Site:
     """The site with the pairs of the sample, made by the README's command."""
-    made = site.finished(site.launch("refresh_dataset", SNAPSHOT).run_id)
+    made = site.finished(site.launch("refresh_dataset", **{"dagster/partition": SNAPSHOT}).run_id)
     assert made.status == "SUCCESS", site.server.events(made.run_id)
     site.rebuilt(made.created)
     return site
@@ -272,8 +277,8 @@ def test_a_new_judge_is_missing_everywhere_and_touches_nobody_else(dataset: Site
 
 
 def test_the_commands_of_the_readme_launch_what_they_say(dataset: Site, eight: Backfill) -> None:
-    calls = len(dataset.calls())
-    launched = dataset.launch("evaluate_model", f"refuser|{SNAPSHOT}")
+    dataset.edit_roster(LAUNCHED)
+    launched = dataset.launch("evaluate_model", **of("launched"))
     before = {each.run_id for each in dataset.server.runs()}
     keys = [f"aligned|{SNAPSHOT}", f"opposed|{SNAPSHOT}"]
     options = ("-j", "evaluate_model", "--partitions", ",".join(keys), "--noprompt")
@@ -281,17 +286,24 @@ def test_the_commands_of_the_readme_launch_what_they_say(dataset: Site, eight: B
     filled = [each for each in dataset.server.runs() if each.run_id not in before and each.job == "evaluate_model"]
     assert sorted(each.partition or "" for each in filled) == keys
     for each in (launched, *filled):
-        assert dataset.finished(each.run_id).status == "SUCCESS"
-    assert len(dataset.calls()) == calls, "all of it had been asked before"
+        assert dataset.finished(each.run_id).status == "SUCCESS", dataset.server.events(each.run_id)
+        if each in filled:
+            assert dataset.calls(each.run_id) == [], "all of it had been asked before"
+    for asset in EVALUATION:
+        assert f"launched|{SNAPSHOT}" in dataset.server.partitions(asset)[1], asset
 
 
 def test_assets_are_materialised_by_command_without_a_server(tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "work"
-    env = {**environment(home, project_file("roster.toml")), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    env = {
+        **environment(home, project_file("roster.toml")),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "PATH": os.environ["PATH"],
+    }
     run([valbench(), "prepare"], folder, env, "prepare")
     # `.env` in the folder, written by `prepare`, is how the command finds the instance: the environment has no word.
     dagster = (Path(valbench()).with_name("dagster"), "asset", "materialize", "-m", "valbench_dagster.definitions")
-    run([*dagster, "--select", "+pairs", "--partition", SNAPSHOT], folder, env, "pairs")
+    run([*dagster, "--select", "group:source or group:dataset", "--partition", SNAPSHOT], folder, env, "pairs")
     run([*dagster, "--select", "responses", "--partition", f"aligned|{SNAPSHOT}"], folder, env, "responses")
     project = open_project(read_settings(env))
     assert {row.outcome for row in project.facts.rows(Response, f"{SNAPSHOT}/aligned")} == {"answered"}
@@ -325,7 +337,7 @@ def test_a_killed_run_is_run_again_and_pays_for_nothing_twice(dataset: Site) -> 
     server, stored = dataset.server, 40
     dataset.edit_roster(VICTIM)
     dataset.gate.hold_after(stored)
-    killed = dataset.launch("evaluate_model", f"victim|{SNAPSHOT}")
+    killed = dataset.launch("evaluate_model", **of("victim"))
     server.wait_for("forty stored calls", lambda: len(dataset.calls(killed.run_id)) == stored)
     [pid] = {
         int(found[1]) for message in server.events(killed.run_id) if (found := re.search(r"\(pid: (\d+)\)", message))

@@ -16,11 +16,11 @@ from valbench_dagster.adapters.ledger_sql import SqlLedger
 from valbench_dagster.adapters.openai_client import OpenAITransport
 from valbench_dagster.llm.calls import Answer, Question
 from valbench_dagster.llm.dispatcher import Tally, Transport, ask_missing
-from valbench_dagster.llm.endpoint import EndpointSettings
+from valbench_dagster.llm.endpoint import STAND_INS, EndpointSettings
 from valbench_dagster.llm.ledger import Ledger
 from valbench_dagster.llm.retry import RetryRules
 from valbench_dagster.llm.settle import answers
-from valbench_dagster.roster import STAND_INS, Roster, RosterError
+from valbench_dagster.roster import Roster, RosterError
 from valbench_dagster.stand_ins.server import make_app
 from valbench_dagster.steps.project import Project
 from valbench_dagster.steps.step_report import Watch
