@@ -41,7 +41,12 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, pa
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
-        lines.append(f"  {event.step_key}: {error.message.strip() if error else event.message}")
+        if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+            lines.append(
+                f"  {event.step_key}: interrupted; what was replied is kept: run it again, it goes on from there"
+            )
+        else:
+            lines.append(f"  {event.step_key}: {error.message.strip() if error else event.message}")
     blocked = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
     lines += [f"  check {check.check_name} on {check.asset_key.to_user_string()} failed" for check in blocked]
     raise RunFailedError("\n".join(lines))

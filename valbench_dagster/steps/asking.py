@@ -5,7 +5,6 @@ from the ledger in the order of the questions. So what a step publishes depends 
 in which servers replied, and a step that was killed goes on where it stopped.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -22,6 +21,7 @@ from valbench_dagster.llm.retry import RetryRules
 from valbench_dagster.llm.settle import answers
 from valbench_dagster.roster import Roster, RosterError
 from valbench_dagster.stand_ins.server import make_app
+from valbench_dagster.steps.interrupts import run_interruptibly
 from valbench_dagster.steps.project import Project
 from valbench_dagster.steps.step_report import Watch
 
@@ -52,7 +52,7 @@ def ask(
         async with _transport(project.roster, endpoint) as transport:
             return await ask_missing(questions, ledger, {endpoint: transport}, RetryRules(), run, watch)
 
-    return asyncio.run(run_all())
+    return run_interruptibly(run_all())
 
 
 def answered(
