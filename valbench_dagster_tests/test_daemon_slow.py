@@ -135,7 +135,11 @@ class Site:
 
 def of(model: str) -> dict[str, str]:
     """Give the tags that make a run one of a model and the sample."""
-    return {"dagster/partition/model": model, "dagster/partition/snapshot": SNAPSHOT}
+    return {
+        "dagster/partition": f"{model}|{SNAPSHOT}",
+        "dagster/partition/model": model,
+        "dagster/partition/snapshot": SNAPSHOT,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -27,18 +27,26 @@ ROW: dict[str, Any] = {
     "stand_in": False,
     "headline": True,
 }
-HEADS = "| model | PAC | VPREF | REF | NINF | coverage | pairs | snapshot |"
-RULE = "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+HEAD = ["", "| model | PAC | VPREF | REF | NINF | coverage |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
 
 
 def test_the_short_leaderboard_has_one_line_a_model_best_first() -> None:
     other_rule = ROW | {"protocol": "released", "headline": False, "pac": 99.0}
     frame = pl.DataFrame([ROW, other_rule, ROW | {"model": "best", "pac": 100.0, "stand_in": True}])
     assert brief(frame, 990).splitlines() == [
-        HEADS,
-        RULE,
-        "| best (stand-in) | 100.00 | 25.00 | 0.00 | 0.00 | 1.00 | 4 | sample-20260101 |",
-        "| m | 56.25 | 25.00 | 0.00 | 0.00 | 1.00 | 4 | sample-20260101 |",
+        *("sample-20260101:", *HEAD),
+        "| best (stand-in) | 100.00 | 25.00 | 0.00 | 0.00 | 1.00 |",
+        "| m | 56.25 | 25.00 | 0.00 | 0.00 | 1.00 |",
+    ]
+
+
+def test_the_short_leaderboard_has_one_table_a_snapshot_the_last_one_first() -> None:
+    frame = pl.DataFrame([ROW, ROW | {"snapshot": "sample-20260201"}])
+    line = "| m | 56.25 | 25.00 | 0.00 | 0.00 | 1.00 |"
+    assert brief(frame, 990).splitlines() == [
+        *("sample-20260201:", *HEAD, line),
+        "",
+        *("sample-20260101:", *HEAD, line),
     ]
 
 
@@ -48,7 +56,7 @@ def test_the_short_leaderboard_counts_what_it_has_no_room_for() -> None:
     shown = sum(line.startswith("| model-") for line in text.splitlines())
     assert 0 < shown < 40
     assert len(text) <= 990
-    assert text.endswith(f"\n\n… and {40 - shown} more in `reports/`")
+    assert text.endswith(f"|\n\n… and {40 - shown} more in `reports/`")
 
 
 def test_the_short_leaderboard_of_nobody_says_what_to_run() -> None:

@@ -21,7 +21,7 @@ from valbench_dagster.steps.step_report import StepReport
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 990
-CELL_CHARACTERS = 48
+CELL_CHARACTERS = 64
 HASH_CHARACTERS = 8
 """A whole hash does not wrap, and takes the room of the text beside it."""
 
@@ -38,13 +38,15 @@ def column_schema(record: type[Record]) -> Mapping[str, Any]:
 
 
 def materialized(
-    project: Project, record: type[Record], partition: str, report: StepReport, preview: tuple[str, ...]
+    project: Project,
+    record: type[Record],
+    partition: str,
+    report: StepReport,
+    preview: tuple[str, ...],
+    scores: Mapping[str, float] | None = None,
 ) -> dg.MaterializeResult[Any]:
     """Make the result of a step: its data version is the input fingerprint of its facts."""
-    metadata: dict[str, Any] = {
-        "dagster/row_count": report.pointer.rows,
-        "rows": report.pointer.rows,
-    }
+    metadata: dict[str, Any] = {"dagster/row_count": report.pointer.rows, **(scores or {})}
     metadata |= {name.replace("_", " "): count for name, count in report.counts.items()}
     if report.tally is not None and report.cost is not None:
         tally = report.tally

@@ -25,14 +25,13 @@ def multi_key(snapshot: str, model: str) -> dg.MultiPartitionKey:
 def snapshot_and_model(partition_key: str) -> tuple[str, str]:
     """Take the key of `snapshot_by_model` apart; raises `TypeError` on any other.
 
-    Plain text is refused even where it could be read: Dagster takes a run that has only the tag `dagster/partition`,
-    and then its materialisations for those of no partition.
+    Plain text is refused even where it could be read: a run launched with the tag `dagster/partition` alone has it,
+    and Dagster would not count what it makes as a materialised partition.
     """
     if not isinstance(partition_key, dg.MultiPartitionKey):
         raise TypeError(
-            f"expected a key of snapshot and model, found the text {partition_key!r}; a run by hand needs two tags: "
-            "dagster job launch -j evaluate_model --tags "
-            '\'{"dagster/partition/model": "MODEL", "dagster/partition/snapshot": "SNAPSHOT"}\''
+            f"expected a key of snapshot and model, found {partition_key!r}: the run lacks the tags of its dimensions. "
+            "Run: dagster job backfill -j evaluate_model --partitions 'MODEL|SNAPSHOT' --noprompt"
         )
     keys = partition_key.keys_by_dimension
     return keys["snapshot"], keys["model"]

@@ -22,6 +22,7 @@ TERMINAL_WIDTH = 100
 
 _ORDERS = {"as_asked": "as asked", "swapped": "sides swapped"}
 _MARKDOWN = ("pac", "vpref", "ref", "ninf", "pac_without_refusal_and_no_information", "coverage", "pairs")
+_BRIEF = ("pac", "vpref", "ref", "ninf", "coverage")
 _TERMINAL = ("pac_v3", "pac_released", *_MARKDOWN[1:])
 _HEADS = {
     "pac": "PAC",
@@ -67,26 +68,26 @@ def markdown(frame: pl.DataFrame) -> str:
 
 
 def brief(frame: pl.DataFrame, characters: int) -> str:
-    """Show the headline rows of `leaderboard` as one Markdown table of at most so many characters.
+    """Show the headline rows of `leaderboard` as Markdown of at most so many characters, narrow enough for a column.
 
-    One line a snapshot and model, best first within a snapshot, the last snapshot by name first; what finds no room
-    is counted below.
+    One table a snapshot, the last by name first, and in it one line a model, best first; what finds no room is
+    counted below.
     """
     rows = frame.filter("headline").sort(
         pl.col("snapshot"), pl.col("pac"), pl.col("model"), descending=[True, True, False], nulls_last=True
     )
     if not rows.height:
         return NOTHING
-    columns = [column for column in _MARKDOWN if column != "pac_without_refusal_and_no_information"]
-    lines = [_piped(["model", *(_HEADS[column] for column in columns), "snapshot"])]
-    lines.append(_piped(["---", *("---:" for _ in columns), "---"]))
+    head = [_piped(["model", *(_HEADS[column] for column in _BRIEF)]), _piped(["---", *("---:" for _ in _BRIEF)])]
+    text, snapshot = "", None
     for place, row in enumerate(rows.iter_rows(named=True)):
-        line = _piped([_escaped(_name(row)), *_cells(row, columns), _escaped(row["snapshot"])])
+        new = [] if row["snapshot"] == snapshot else [*([""] if text else []), f"{row['snapshot']}:", "", *head]
+        line = "\n".join([*new, _piped([_escaped(_name(row)), *_cells(row, _BRIEF)])]) + "\n"
         rest = f"\n… and {rows.height - place} more in `reports/`"
-        if sum(map(len, lines)) + len(lines) + len(line) + len(rest) > characters:
-            return "\n".join([*lines, rest])
-        lines.append(line)
-    return "\n".join(lines)
+        if len(text) + len(line) + len(rest) > characters:
+            return text + rest
+        text, snapshot = text + line, row["snapshot"]
+    return text
 
 
 def csv(frame: pl.DataFrame) -> str:

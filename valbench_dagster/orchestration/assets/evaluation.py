@@ -12,6 +12,7 @@ from valbench_dagster.records import Response, Verdict
 from valbench_dagster.roster import Roster
 from valbench_dagster.steps.evaluation import publish_responses, publish_verdicts
 from valbench_dagster.steps.project import Project
+from valbench_dagster.steps.scoring import partition_scores
 
 
 def evaluation_assets(roster: Roster) -> Sequence[dg.AssetsDefinition]:
@@ -65,6 +66,7 @@ def _verdicts(roster: Roster, judge: str, partitions: dg.MultiPartitionsDefiniti
         report = publish_verdicts(project, snapshot, model, judge, context.run.run_id, watch)
         watch.close()
         columns = ("pair_id", "alignment", "refusal_for", "refusal_against", "outcome")
-        return materialized(project, Verdict, f"{snapshot}/{model}/{judge}", report, columns)
+        scores = partition_scores(project, snapshot, model, judge)
+        return materialized(project, Verdict, f"{snapshot}/{model}/{judge}", report, columns, scores)
 
     return verdicts

@@ -59,7 +59,6 @@ def warehouse_asset(roster: Roster) -> dg.AssetsDefinition:
                     "dagster/row_count": table.rows,
                     "dagster/column_schema": sql_columns(table),
                     **shown.get(table.name, {}),
-                    "rows": table.rows,
                     "file": dg.MetadataValue.path(str(report.path)),
                 },
                 data_version=dg.DataVersion(report.input_fingerprint),
