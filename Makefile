@@ -15,7 +15,7 @@ test: $(DEV_READY)      ## the tests: offline, no server, under 8 minutes
 	$(BIN)/python -m pytest -n auto
 
 test-slow: $(DEV_READY) ## daemon, kills, real servers, browser
-	$(BIN)/python -m pytest -m slow -n 0 --timeout 900
+	$(BIN)/python -m pytest -m slow -n 0 --timeout 900 -rs
 
 dev: $(READY)           ## the Dagster UI and daemon on http://127.0.0.1:3000
 	$(BIN)/valbench prepare

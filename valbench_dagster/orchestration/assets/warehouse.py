@@ -25,6 +25,7 @@ FACT_ASSETS = {
     "pairs": ["pairs"],
     "pair_drops": ["pairs"],
     "responses": ["responses"],
+    "check_failures": ["sections", "issues", "candidate_pairs", "pairs", "responses"],
 }
 """Which asset publishes the facts of a table."""
 
