@@ -12,7 +12,7 @@ demo: $(READY)          ## the whole chain on the bundled sample with the stand-
 	$(BIN)/valbench demo
 
 test: $(DEV_READY)      ## the tests: offline, no server, under 8 minutes
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -rs
 
 test-slow: $(DEV_READY) ## daemon, kills, real servers, browser
 	$(BIN)/python -m pytest -m slow -n 0 --timeout 900 -rs
