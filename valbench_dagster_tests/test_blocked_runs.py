@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import dagster as dg
+import polars as pl
 import pytest
 
+from valbench_dagster.adapters.facts import frame_of
 from valbench_dagster.adapters.ledger_sql import SqlLedger
 from valbench_dagster.adapters.warehouse.checks import load_checks
 from valbench_dagster.definitions import make_definitions
@@ -43,8 +45,8 @@ BAD: dict[str, list[Pair]] = {
     "yes_no_form": [replace(SOUND, for_question="Explain why the 1987 tolls of Harlow Bridge were right or not.")],
 }
 
-# The store of facts refuses two rows of one key before any check could: that is the stronger guard.
-REFUSED_BY_THE_STORE = {"repeated_pair_id"}
+# The store of facts refuses two rows of one key before any check could: such a table can only come from elsewhere.
+FROM_ELSEWHERE = {"repeated_pair_id": [SOUND, replace(OTHER, pair_id=SOUND.pair_id, **ELSEWHERE)]}  # type: ignore[arg-type]  # all text
 
 
 @pytest.fixture
@@ -71,15 +73,25 @@ def check_pairs(project: Project, instance: dg.DagsterInstance) -> dict[str, boo
 
 
 def test_every_blocking_check_of_pairs_has_its_bad_table_here() -> None:
-    assert {check.name for check in load_checks("pairs") if check.blocking} == set(BAD) | REFUSED_BY_THE_STORE
+    assert {check.name for check in load_checks("pairs") if check.blocking} == set(BAD) | set(FROM_ELSEWHERE)
 
 
-@pytest.mark.parametrize("name", list(BAD))
+def publish(project: Project, name: str) -> None:
+    """Publish the bad table of a check; what the store would refuse is put in the place of a sound one."""
+    project.settings.home.mkdir(parents=True)
+    if name in BAD:
+        project.facts.publish(Pair, KEY, BAD[name], input_fingerprint="bad")
+        return
+    project.facts.publish(Pair, KEY, [SOUND], input_fingerprint="bad")
+    [path] = [each for each in project.facts.paths(Pair, [KEY]) if KEY in each]
+    pl.concat(frame_of(Pair, [pair]) for pair in FROM_ELSEWHERE[name]).write_parquet(path)
+
+
+@pytest.mark.parametrize("name", [*BAD, *FROM_ELSEWHERE])
 def test_a_bad_pair_fails_its_check_and_stops_the_evaluation_before_any_call(
     project: Project, instance: dg.DagsterInstance, name: str
 ) -> None:
-    project.settings.home.mkdir(parents=True)
-    project.facts.publish(Pair, KEY, BAD[name], input_fingerprint="bad")
+    publish(project, name)
     passed = check_pairs(project, instance)
     assert [check for check, good in passed.items() if not good] == [name]
     with pytest.raises(RunFailedError, match=rf"{name}.*offending"):
