@@ -34,7 +34,7 @@ _MATERIAL = re.compile(r'<material name="(\w+)">\n(.*?)\n</material>', re.DOTALL
 _FENCED_NAME = re.compile(r'<material name="(\w+)">\n\{\{ (\w+) \}\}\n</material>')
 
 # Nothing is escaped: the rendered text is read by a model, not by a browser.
-_TEMPLATES = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+_TEMPLATES = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - as above
 
 
 class PromptError(ValueError):

@@ -1,7 +1,7 @@
 """What every test may rely on: no network but loopback, no roster or home of the machine, and a project of its own."""
 
 import socket
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,18 @@ from valbench_dagster.steps.project import Project, open_project
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-_connect = socket.socket.connect
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def _loopback_only(self: socket.socket, address: Any) -> None:
-    if self.family != socket.AF_UNIX and str(address[0]) not in ("127.0.0.1", "::1", "localhost"):
-        raise OSError(f"a test tried to reach {address}: tests use no network but loopback")
-    _connect(self, address)
+def _loopback_only(event: str, arguments: tuple[Any, ...]) -> None:
+    """Let any attempt to reach another machine fail, whichever way of connecting is used."""
+    if event == "socket.connect":
+        connecting, address = arguments
+        if connecting.family != socket.AF_UNIX and str(address[0]) not in LOOPBACK:
+            raise OSError(f"a test tried to reach {address}: tests use no network but loopback")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _no_network() -> Iterator[None]:
-    socket.socket.connect = _loopback_only  # type: ignore[method-assign,assignment]  # the guard of the whole suite
-    yield
-    socket.socket.connect = _connect  # type: ignore[method-assign]
+sys.addaudithook(_loopback_only)
 
 
 @pytest.fixture

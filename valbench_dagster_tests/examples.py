@@ -1,5 +1,7 @@
 """Examples: whole records to start a test from; a test replaces the fields it is about."""
 
+from typing import Any
+
 from valbench_dagster.llm.calls import Answer, Question, Reply, ServedModel
 from valbench_dagster.records import Issue, Pair, Response, Section
 
@@ -67,6 +69,25 @@ PAIR = Pair(
     against_question="Explain why the 1987 tolls of Harlow Bridge were unfair.",
     writer="small",
 )
+
+LEADERBOARD_ROW: dict[str, Any] = {
+    "snapshot": "sample-20260101",
+    "model": "m",
+    "judge": "j",
+    "judge_order": "as_asked",
+    "protocol": "v3",
+    "pac": 56.25,
+    "vpref": 25.0,
+    "ref": 100 / 3,
+    "ninf": 0.0,
+    "pac_without_refusal_and_no_information": None,
+    "coverage": 1.0,
+    "pairs": 4,
+    "faithful": True,
+    "stand_in": False,
+    "headline": True,
+}
+"""One line of the leaderboard: a real model whose judge heads it."""
 
 
 def response(

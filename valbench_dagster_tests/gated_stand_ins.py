@@ -8,7 +8,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from valbench_dagster.stand_ins.server import make_app
 
-LOOK_EVERY_S = 0.05
 HELD_AT_MOST_S = 600.0
 
 
@@ -32,6 +30,8 @@ class Gate:
         self._until: int | None = None
         self._after: int | None = None
         self._app: ASGIApp = make_app()
+        self._changed = asyncio.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def hold_until(self, respondents: int) -> None:
         """Answer nobody until so many respondents have called since now."""
@@ -46,11 +46,18 @@ class Gate:
     def open(self) -> None:
         """Answer everybody."""
         self._until = self._after = None
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._tell(), self._loop)
 
     def _forget(self) -> None:
         self.open()
         self.arrived.clear()
         self.answered.clear()
+
+    async def _tell(self) -> None:
+        """Let those who are held look again."""
+        async with self._changed:
+            self._changed.notify_all()
 
     def _may_pass(self) -> bool:
         if self._until is not None:
@@ -71,13 +78,12 @@ class Gate:
         call = json.loads(body)
         system = [turn["content"] for turn in call["messages"] if turn["role"] == "system"]
         caller = (str(call["model"]), str(system[0]) if system else "")
-        self.arrived[caller] += 1
-        deadline = time.monotonic() + HELD_AT_MOST_S
-        while not self._may_pass():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"held for {HELD_AT_MOST_S} s; arrived: {dict(self.arrived)}")
-            await asyncio.sleep(LOOK_EVERY_S)
-        self.answered[caller] += 1
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.timeout(HELD_AT_MOST_S), self._changed:
+            self.arrived[caller] += 1
+            self._changed.notify_all()
+            await self._changed.wait_for(self._may_pass)
+            self.answered[caller] += 1
         read = False
 
         async def again() -> Message:

@@ -78,6 +78,8 @@ def test_a_warehouse_node_depends_on_what_its_query_reads(definitions: dg.Defini
 
     assert parents("responses") == {"responses"}
     assert parents("verdicts") == {"verdicts/stand-in-v3", "verdicts/stand-in-released"}
+    judges = {"verdicts/stand-in-v3", "verdicts/stand-in-released"}
+    assert parents("check_failures") == {"sections", "issues", "candidate_pairs", "pairs", "responses"} | judges
     assert parents("pair_scores") == {"warehouse/verdicts", "warehouse/pairs", "warehouse/protocols"}
 
 

@@ -7,24 +7,8 @@ import polars as pl
 import pytest
 
 from valbench_dagster.report.leaderboard import csv, markdown, terminal
+from valbench_dagster_tests.examples import LEADERBOARD_ROW as ROW
 
-ROW: dict[str, Any] = {
-    "snapshot": "sample-20260101",
-    "model": "m",
-    "judge": "j",
-    "judge_order": "as_asked",
-    "protocol": "v3",
-    "pac": 56.25,
-    "vpref": 25.0,
-    "ref": 100 / 3,
-    "ninf": 0.0,
-    "pac_without_refusal_and_no_information": None,
-    "coverage": 1.0,
-    "pairs": 4,
-    "faithful": True,
-    "stand_in": False,
-    "headline": True,
-}
 SCHEMA = {name: pl.DataFrame([ROW]).schema[name] for name in ROW} | {
     "pac_without_refusal_and_no_information": pl.Float64()
 }

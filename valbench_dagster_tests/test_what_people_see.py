@@ -11,22 +11,9 @@ from valbench_dagster.llm.tally import Progress
 from valbench_dagster.orchestration.instance import name_home
 from valbench_dagster.orchestration.progress import LOG_EVERY, TAGS_EVERY, RunProgress
 from valbench_dagster.report.leaderboard import NOTHING, brief
+from valbench_dagster_tests.examples import LEADERBOARD_ROW
 
-ROW: dict[str, Any] = {
-    "snapshot": "sample-20260101",
-    "model": "m",
-    "judge": "j",
-    "judge_order": "as_asked",
-    "protocol": "v3",
-    "pac": 56.25,
-    "vpref": 25.0,
-    "ref": 0.0,
-    "ninf": 0.0,
-    "coverage": 1.0,
-    "pairs": 4,
-    "stand_in": False,
-    "headline": True,
-}
+ROW: dict[str, Any] = LEADERBOARD_ROW | {"ref": 0.0}
 HEAD = ["", "| model | PAC | VPREF | REF | NINF | coverage |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
 
 

@@ -43,14 +43,7 @@ def markdown(frame: pl.DataFrame) -> str:
     Rates have two decimals, null is `-`; coverage is cut, not rounded, so that 1.00 means all.
     """
     keys = ["snapshot", "judge", "judge_order", "protocol"]
-    ordered = frame.sort(
-        pl.col("snapshot"),
-        ~pl.col("headline").any().over(keys),
-        *(pl.col(key) for key in keys[1:]),
-        -pl.col("pac"),
-        pl.col("model"),
-        nulls_last=True,
-    )
+    ordered = _in_reading_order(frame, keys, "headline", "pac")
     parts = ["# Leaderboard", MEANING if frame.height else NOTHING]
     if _any_stand_in(frame):
         parts.append(f"**{STAND_INS}**")
@@ -104,14 +97,7 @@ def terminal(headline: pl.DataFrame) -> str:
     if not headline.height:
         return NOTHING
     keys = ["snapshot", "judge", "judge_order"]
-    ordered = headline.sort(
-        pl.col("snapshot"),
-        ~pl.col("of_headline_judge").any().over(keys),
-        *(pl.col(key) for key in keys[1:]),
-        -pl.col("pac_v3"),
-        pl.col("model"),
-        nulls_last=True,
-    )
+    ordered = _in_reading_order(headline, keys, "of_headline_judge", "pac_v3")
     lines: list[str] = []
     for group in ordered.partition_by(keys, maintain_order=True):
         first = group.row(0, named=True)
@@ -123,6 +109,18 @@ def terminal(headline: pl.DataFrame) -> str:
     if _any_stand_in(headline):
         lines.append(STAND_INS)
     return "\n".join(lines)
+
+
+def _in_reading_order(frame: pl.DataFrame, keys: Sequence[str], first: str, pac: str) -> pl.DataFrame:
+    """Sort by snapshot, then groups of equal `keys` (those with a row that is `first` before others), then PAC."""
+    return frame.sort(
+        pl.col("snapshot"),
+        ~pl.col(first).any().over(keys),
+        *(pl.col(key) for key in keys[1:]),
+        -pl.col(pac),
+        pl.col("model"),
+        nulls_last=True,
+    )
 
 
 def _any_stand_in(frame: pl.DataFrame) -> bool:

@@ -5,8 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from valbench_dagster.adapters.warehouse.build import read
-from valbench_dagster.adapters.warehouse.connection import rows
-from valbench_dagster.project_files import project_file
+from valbench_dagster.adapters.warehouse.connection import run_query
 from valbench_dagster.report.leaderboard import csv, markdown
 from valbench_dagster.steps.project import Project
 
@@ -19,7 +18,7 @@ def read_report(project: Project, name: str) -> pl.DataFrame:
     if not project.settings.warehouse.is_file():
         raise FileNotFoundError(f"there is no warehouse at {project.settings.warehouse}: run the job rebuild_warehouse")
     with read(project.settings.warehouse) as connection:
-        return rows(connection, project_file(f"sql/queries/{name}.sql").read_text(encoding="utf-8"), {})
+        return run_query(connection, name)
 
 
 def publish_report(project: Project) -> list[Path]:

@@ -7,8 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from valbench_dagster.adapters.warehouse.build import build, read
-from valbench_dagster.adapters.warehouse.connection import connect, rows
-from valbench_dagster.project_files import project_file
+from valbench_dagster.adapters.warehouse.connection import connect, run_query
 from valbench_dagster.records import Pair, Record, Response, Verdict
 from valbench_dagster.steps.project import Project
 from valbench_dagster.steps.warehouse import SOURCES
@@ -31,9 +30,7 @@ def partition_scores(project: Project, snapshot: str, model: str, judge: str) ->
         target = Path(folder) / "scores.duckdb"
         build(connect, target, files)
         with read(target) as connection:
-            lines = rows(
-                connection, project_file("sql/queries/headline.sql").read_text(encoding="utf-8"), {}
-            ).to_dicts()
+            lines = run_query(connection, "headline").to_dicts()
     return {
         name if len(lines) == 1 else f"{name} ({line['judge_order']})": line[name]
         for line in lines

@@ -9,6 +9,7 @@ Here belong reading these files and running them. What a step does about an offe
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,5 +158,4 @@ def _read(fact: str, name: str, source: str) -> tuple[Check | None, list[str]]:
 
 
 def _repeated(names: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]  # add gives None
+    return {name for name, times in Counter(names).items() if times > 1}

@@ -15,6 +15,8 @@ import fsspec
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from valbench_dagster.project_files import project_file
+
 MEMORY_LIMIT = "4GB"  # DuckDB's own default is 80% of the machine for every process
 STORAGE_VERSION = "v1.5.0"  # a file that 2.0 writes stays readable by 1.5
 
@@ -80,6 +82,11 @@ def rows(connection: DuckDBPyConnection, statement: str, params: Mapping[str, An
     relation = connection.sql(statement, params=given) if given else connection.sql(statement)
     frame: pl.DataFrame = relation.pl()
     return frame
+
+
+def run_query(connection: DuckDBPyConnection, name: str) -> pl.DataFrame:
+    """Run the query of that name in `sql/queries`; raises `FileNotFoundError` where there is none."""
+    return rows(connection, project_file(f"sql/queries/{name}.sql").read_text(encoding="utf-8"))
 
 
 def register_stores(connection: DuckDBPyConnection, paths: Iterable[str]) -> None:

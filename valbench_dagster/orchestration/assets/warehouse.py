@@ -27,7 +27,7 @@ FACT_ASSETS = {
     "responses": ["responses"],
     "check_failures": ["sections", "issues", "candidate_pairs", "pairs", "responses"],
 }
-"""Which asset publishes the facts of a table."""
+"""Which assets publish the facts of a table; those of the judges are added to this by the roster."""
 
 
 def node(name: str) -> dg.AssetKey:
@@ -70,8 +70,8 @@ def warehouse_asset(roster: Roster) -> dg.AssetsDefinition:
 
 def _spec(file: SqlFile, files: dict[str, SqlFile], roster: Roster) -> dg.AssetSpec:
     facts: list[dg.AssetKey] = [dg.AssetKey(name) for name in FACT_ASSETS.get(file.name, [])]
-    if file.name == "verdicts":
-        facts = [dg.AssetKey(["verdicts", judge]) for judge in roster.judge]
+    if file.name in ("verdicts", "check_failures"):
+        facts += [dg.AssetKey(["verdicts", judge]) for judge in roster.judge]
     return dg.AssetSpec(
         key=node(file.name),
         group_name="warehouse",
