@@ -87,6 +87,50 @@ class SectionDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class MinedFile:
+    """What was read of one dump file, beside its sections: the numbers that tell whether it was whole."""
+
+    TABLE: ClassVar[str] = "mined_files"
+    VERSION: ClassVar[int] = 1
+    KEY: ClassVar[tuple[str, ...]] = ("snapshot", "part")
+
+    snapshot: Annotated[str, "Snapshot key"]
+    part: Annotated[int, "Place of the file in the dump, from 0"]
+    name: Annotated[str, "File name"]
+    xml_bytes: Annotated[int, "Bytes of XML that were read"]
+    pages: Annotated[int, "Pages read whole"]
+    first_page_id: Annotated[int | None, "Id of the first page; null where there is none"]
+    last_page_id: Annotated[int | None, "Id of the last page; null where there is none"]
+    closed: Annotated[bool, "Whether the file ends with the closing `</mediawiki>`"]
+    indexed_pages: Annotated[int | None, "Pages that the index of the file lists; null where it has none"]
+    missing_pages: Annotated[int | None, "Pages in the index that were not read; null without an index"]
+    unlisted_pages: Annotated[int | None, "Pages read that the index does not list; null without an index"]
+    sha1_compared: Annotated[int, "Pages with a kept section whose text was compared with its SHA-1"]
+    sha1_differing: Annotated[int, "How many of these differ"]
+    lost_texts: Annotated[int, "Pages without text although the producer states a length above 0"]
+    damages: Annotated[int, "Places at which the file could not be read; each is a row of `dump_damages`"]
+
+
+@dataclass(frozen=True, slots=True)
+class DumpDamage:
+    """One place of a dump file that could not be read, and the pages around it."""
+
+    TABLE: ClassVar[str] = "dump_damages"
+    VERSION: ClassVar[int] = 1
+    KEY: ClassVar[tuple[str, ...]] = ("snapshot", "part", "offset")
+
+    snapshot: Annotated[str, "Snapshot key"]
+    part: Annotated[int, "Place of the file in the dump, from 0"]
+    name: Annotated[str, "File name"]
+    offset: Annotated[int, "Byte of the file as it lies, at or before which the damage begins"]
+    kind: Annotated[str, "`corrupt`, `cut_short`, `garbage`, `malformed` or `out_of_order`"]
+    after_page_id: Annotated[int | None, "Last whole page before it; null where there is none"]
+    before_page_id: Annotated[int | None, "First whole page after it; null where there is none"]
+    missing_pages: Annotated[int | None, "Pages lost there, by the index; null without an index"]
+    detail: Annotated[str, "What was expected and what was found; with an index, the ids of the first pages lost"]
+
+
+@dataclass(frozen=True, slots=True)
 class Issue:
     """One annotation: whether a section discusses a divergent issue, and how widely known it is (paper, A.1.2)."""
 

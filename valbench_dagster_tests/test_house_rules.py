@@ -29,6 +29,8 @@ VENDORS = {
     "duckdb": ("adapters/warehouse/",),
     "pyarrow": ("adapters/parquet.py",),
     "mwparserfromhell": ("wikitext/plain_text.py",),
+    "rapidgzip": ("dumps/bzip2_decoder.py",),
+    "requests": ("dumps/http.py",),
     "uvicorn": ("stand_ins/",),
     "starlette": ("stand_ins/",),
     "click": ("cli.py",),
