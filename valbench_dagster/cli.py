@@ -1,194 +1,79 @@
-"""The command `valbench`: thin. Reads arguments, calls steps and launches, prints; decides nothing.
+"""The command `valbench`: the door to `commands`, each of which is imported only when it is run.
 
-Everything it does can be done from the Dagster UI as well; it shares the instance, so its runs show there.
+A command that mines must start in a fraction of a second, and Dagster alone takes most of one to import. Here belongs
+which commands there are, and that what a person can mend is told in a sentence.
 """
 
-import shutil
 import sys
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 import click
 
-from valbench_dagster.dumps.files import DumpFilesError, add_snapshot, discover, list_files
-from valbench_dagster.project_files import project_file
-from valbench_dagster.records import Pair
-from valbench_dagster.report.leaderboard import terminal
-from valbench_dagster.roster import RosterError
-from valbench_dagster.steps.project import Project, open_project
+COMMANDS = {
+    "demo": "project:demo",
+    "evaluate": "project:evaluate",
+    "leaderboard": "project:leaderboard",
+    "prepare": "project:prepare",
+    "init": "project:init",
+    "doctor": "project:doctor",
+    "serve-stand-ins": "project:serve_stand_ins",
+    "snapshot": "snapshots:snapshot",
+    "prune": "snapshots:prune",
+    "mine": "mining:mine",
+    "explain": "mining:explain",
+}
+"""Every command, with the module of `commands` it is in and its name there."""
+
+MENDABLE = (
+    "adapters.facts:FactsError",
+    "dumps.catalogue:CatalogueError",
+    "dumps.decode:DumpError",
+    "dumps.names:DumpFilesError",
+    "dumps.manifest:ManifestError",
+    "dumps.server_settings:ServerSettingsError",
+    "dumps.sources:TransferError",
+    "roster:RosterError",
+    "settings:SettingsError",
+    "wikitext.patterns:PatternsError",
+)
+"""Errors whose message tells a person what to do: shown without a stack of calls, like a file that is missing."""
 
 
 class _Commands(click.Group):
-    """Tells what a person can mend as one sentence, without a stack of calls."""
+    """Knows its commands by name and imports them when they are wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        command = _found(f"commands.{place}")
+        if not isinstance(command, click.Command):
+            raise TypeError(f"commands.{place} is no command")
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (RosterError, DumpFilesError, FileNotFoundError) as error:
-            raise click.ClickException(str(error)) from error
+        except Exception as error:
+            # Imported only now: a command that ends well needs none of them.
+            if isinstance(error, (FileNotFoundError, *map(_found, MENDABLE))):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+def _found(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"valbench_dagster.{module}"), name)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="valbench_dagster")
 def main() -> None:
     """Rebuild, refresh and run VAL-Bench: from a Wikipedia dump to a leaderboard."""
-
-
-@main.command()
-def demo() -> None:
-    """Run the whole chain on the bundled sample with the stand-in models, and print the leaderboard.
-
-    Needs no key and no network. A second run makes no call and changes nothing.
-    """
-    from valbench_dagster.steps.source import add_sample
-
-    project = open_project()
-    roster = project.roster
-    defaults = roster.defaults
-    workers = [defaults.annotator, defaults.writer, *(roster.judge[judge].worker for judge in defaults.judges)]
-    real = sorted(name for name in set(workers) if not roster.is_stand_in(roster.worker[name].endpoint))
-    if real:
-        raise click.ClickException(
-            f"the demo asks stand-ins only, and the defaults of {project.settings.roster} name real models "
-            f"({', '.join(real)}). Run it with the shipped roster: VALBENCH_ROSTER={project_file('roster.toml')}"
-        )
-    snapshot = add_sample(project)
-    models = [entry.id for entry in roster.model if roster.is_stand_in(entry.endpoint)]
-    _launch(project, snapshot, models, refresh=True)
-    _print_leaderboard(project, snapshot)
-
-
-@main.command()
-@click.option("--snapshot", "-s", required=True, help="Snapshot key, such as enwiki-20261101.")
-@click.option("--model", "-m", "models", multiple=True, required=True, help="Model of the roster; may be repeated.")
-def evaluate(snapshot: str, models: tuple[str, ...]) -> None:
-    """Evaluate models on a snapshot in this process: what is missing is made, what is there is kept."""
-    project = open_project()
-    for model in models:
-        project.roster.respondent(model)
-    refresh = project.facts.current(Pair, snapshot) is None
-    if refresh:
-        # A key that is mistyped must not become a partition.
-        list_files(project.settings.dumps, snapshot)
-    _launch(project, snapshot, models, refresh=refresh)
-    _print_leaderboard(project, snapshot)
-
-
-@main.group()
-def snapshot() -> None:
-    """Snapshots: the dumps that are there, and adding one."""
-
-
-@snapshot.command("add")
-@click.argument("key")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--copy", is_flag=True, help="Copy the files instead of linking them.")
-def snapshot_add(key: str, files: tuple[Path, ...], copy: bool) -> None:
-    """Add a snapshot KEY ({wiki}-{YYYYMMDD}) from the dump FILES of a MediaWiki export."""
-    from valbench_dagster.orchestration.instance import open_instance, register_snapshot
-
-    project = open_project()
-    add_snapshot(project.settings.dumps, key, files, mode="copy" if copy else "link")
-    register_snapshot(open_instance(project.settings, project.roster), key)
-    click.echo(f"added {key} with {len(files)} file{'s' * (len(files) > 1)}; next: valbench evaluate -s {key} -m MODEL")
-
-
-@snapshot.command("list")
-def snapshot_list() -> None:
-    """List the snapshots, and how many pairs each has."""
-    project = open_project()
-    for key in sorted(discover(project.settings.dumps)):
-        pairs = project.facts.current(Pair, key)
-        click.echo(f"{key}\t{pairs.rows if pairs else 'no'} pairs")
-
-
-@main.command("leaderboard")
-@click.option("--snapshot", "-s", help="Only this snapshot.")
-def leaderboard(snapshot: str | None) -> None:
-    """Print the leaderboard as it stands in the warehouse."""
-    _print_leaderboard(open_project(), snapshot)
-
-
-@main.command("serve-stand-ins")
-@click.option("--port", default=0, show_default=True, help="Port on 127.0.0.1; 0 picks a free one.")
-@click.option("--latency", default=0.0, show_default=True, help="Seconds that each reply takes.")
-def serve_stand_ins(port: int, latency: float) -> None:
-    """Serve the stand-in models on loopback; prints the base URL to put into the roster."""
-    from valbench_dagster.stand_ins.serve import serve
-
-    serve(port, latency)
-
-
-@main.command()
-def prepare() -> None:
-    """Make the home of Dagster ready: its settings, pools and partitions, the sample, and a `.env` that names it."""
-    from valbench_dagster.orchestration.instance import name_home, open_instance, prepare_home, register_snapshot
-    from valbench_dagster.steps.source import add_sample
-
-    project = open_project()
-    home = prepare_home(project.settings)
-    register_snapshot(open_instance(project.settings, project.roster), add_sample(project))
-    if before := name_home(Path(".env"), home):
-        click.echo(f".env named {before} and now names {home}")
-    click.echo(f"DAGSTER_HOME is {home}")
-
-
-@main.command()
-def init() -> None:
-    """Place roster.toml, dagster.yaml and workspace.yaml in this folder, to edit; keeps those that are there."""
-    for name in ("roster.toml", "workspace.yaml", "dagster.yaml"):
-        if Path(name).exists():
-            click.echo(f"kept    {name}")
-        else:
-            shutil.copyfile(project_file(name), name)
-            click.echo(f"placed  {name}")
-
-
-@main.command()
-def doctor() -> None:
-    """Check the roster and say where everything lies."""
-    project = open_project()
-    settings, roster = project.settings, project.roster
-    click.echo(f"roster     {settings.roster}: {len(roster.model)} models, {len(roster.judge)} judges, no problem")
-    click.echo(f"home       {settings.home}\nfacts      {settings.facts}\ndumps      {settings.dumps}")
-    click.echo(f"warehouse  {settings.warehouse}{'' if settings.warehouse.is_file() else ' (not built yet)'}")
-    for name, endpoint in sorted(roster.endpoint.items()):
-        click.echo(f"endpoint   {name}: {endpoint.provider} at {endpoint.base_url}, {endpoint.concurrency} at once")
-
-
-def _launch(project: Project, key: str, models: tuple[str, ...] | list[str], *, refresh: bool) -> None:
-    # Dagster takes most of a second to import: only for the commands that run something.
-    from valbench_dagster.definitions import make_definitions
-    from valbench_dagster.orchestration.instance import open_instance, register_snapshot
-    from valbench_dagster.orchestration.launch import (
-        RunFailedError,
-        evaluate_model,
-        rebuild_warehouse,
-        refresh_dataset,
-    )
-
-    definitions, instance = make_definitions(project), open_instance(project.settings, project.roster)
-    register_snapshot(instance, key)
-    try:
-        if refresh:
-            click.echo(f"refreshing the dataset of {key}", err=True)
-            refresh_dataset(definitions, instance, key)
-        for model in models:
-            click.echo(f"evaluating {model}", err=True)
-            evaluate_model(definitions, instance, key, model)
-        click.echo("building the warehouse", err=True)
-        rebuild_warehouse(definitions, instance)
-    except RunFailedError as error:
-        raise click.ClickException(str(error)) from error
-
-
-def _print_leaderboard(project: Project, key: str | None) -> None:
-    import polars as pl
-
-    from valbench_dagster.steps.reporting import read_report
-
-    frame = read_report(project, "headline")
-    click.echo(terminal(frame if key is None else frame.filter(pl.col("snapshot") == key)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from valbench_dagster.orchestration.assets.warehouse import warehouse_asset
 from valbench_dagster.orchestration.checks import fact_checks
 from valbench_dagster.orchestration.database import WarehouseDatabase
 from valbench_dagster.orchestration.jobs import all_jobs
-from valbench_dagster.orchestration.sensors import automation, local_dumps
+from valbench_dagster.orchestration.schedules import daily_refresh
+from valbench_dagster.orchestration.sensors import automation, local_dumps, new_dumps
 from valbench_dagster.steps.project import Project, open_project
 
 
@@ -21,7 +22,8 @@ def make_definitions(project: Project) -> dg.Definitions:
         assets=[dump, sections, *dataset_assets(roster), *evaluation_assets(roster), warehouse_asset(roster), report],
         asset_checks=fact_checks(roster),
         jobs=all_jobs(roster),
-        sensors=[local_dumps, automation],
+        schedules=[daily_refresh],
+        sensors=[new_dumps(project.settings.dump_poll_s), local_dumps, automation],
         resources={"project": project, "database": WarehouseDatabase(database=str(project.settings.warehouse))},
         executor=dg.in_process_executor,
     )

@@ -117,13 +117,14 @@ class DumpDamage:
 
     TABLE: ClassVar[str] = "dump_damages"
     VERSION: ClassVar[int] = 1
-    KEY: ClassVar[tuple[str, ...]] = ("snapshot", "part", "offset")
+    KEY: ClassVar[tuple[str, ...]] = ("snapshot", "part", "number")
 
     snapshot: Annotated[str, "Snapshot key"]
     part: Annotated[int, "Place of the file in the dump, from 0"]
+    number: Annotated[int, "Place among the damages of the file, from 0"]
     name: Annotated[str, "File name"]
-    offset: Annotated[int, "Byte of the file as it lies, at or before which the damage begins"]
-    kind: Annotated[str, "`corrupt`, `cut_short`, `garbage`, `malformed` or `out_of_order`"]
+    byte_offset: Annotated[int, "Byte of the file as it lies, at or before which the damage begins"]
+    kind: Annotated[str, "`corrupt`, `cut_short`, `garbage`, `malformed`, `out_of_order` or `missing` (by the index)"]
     after_page_id: Annotated[int | None, "Last whole page before it; null where there is none"]
     before_page_id: Annotated[int | None, "First whole page after it; null where there is none"]
     missing_pages: Annotated[int | None, "Pages lost there, by the index; null without an index"]

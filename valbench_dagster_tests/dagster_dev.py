@@ -229,10 +229,11 @@ class DagsterDev:
 
 
 @contextmanager
-def dagster_dev(root: Path, roster: Path) -> Iterator[DagsterDev]:
+def dagster_dev(root: Path, roster: Path, variables: Mapping[str, str] | None = None) -> Iterator[DagsterDev]:
     """Prepare a home under `root` and serve it, as `make dev` does; gives the server once it is ready, ends it after.
 
-    The working folder is an empty one in which `valbench init` placed its files, as for a user of the wheel.
+    `variables` are added to its environment. The working folder is an empty one in which `valbench init` placed its
+    files, as for a user of the wheel.
     """
     folder, home = root / "work", root / "home"
     machine = environment(home, roster)
@@ -243,6 +244,7 @@ def dagster_dev(root: Path, roster: Path) -> Iterator[DagsterDev]:
         "DAGSTER_HOME": str(home / "dagster"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "COLUMNS": "120",
+        **(variables or {}),
     }
     run([valbench(), "init"], folder, env, "init")
     run([valbench(), "prepare"], folder, env, "prepare")

@@ -63,10 +63,13 @@ def test_each_file_of_checks_is_a_check_of_an_asset(definitions: dg.Definitions)
     found = {(key.asset_key.path[0], key.name) for key in graph.asset_check_keys}
     # Those of the warehouse run before it is swapped in: a warehouse that fails one is never seen.
     in_warehouse = ("metrics", "leaderboard")
-    asset_of = {"section_drops": "sections", "pair_drops": "pairs"}
+    beside = {"sections": ("section_drops", "mined_files", "dump_damages"), "pairs": ("pair_drops",)}
+    asset_of = {fact: asset for asset, facts in beside.items() for fact in facts}
     expected = {
         (asset_of.get(check.fact, check.fact), check.name) for check in load_checks() if check.fact not in in_warehouse
     }
+    # None of them hides another of its name under the same asset.
+    assert len(expected) == sum(check.fact not in in_warehouse for check in load_checks())
     assert found == expected
 
 
@@ -79,7 +82,7 @@ def test_a_warehouse_node_depends_on_what_its_query_reads(definitions: dg.Defini
     assert parents("responses") == {"responses"}
     assert parents("verdicts") == {"verdicts/stand-in-v3", "verdicts/stand-in-released"}
     judges = {"verdicts/stand-in-v3", "verdicts/stand-in-released"}
-    assert parents("check_failures") == {"sections", "issues", "candidate_pairs", "pairs", "responses"} | judges
+    assert parents("check_failures") == {"dump", "sections", "issues", "candidate_pairs", "pairs", "responses"} | judges
     assert parents("pair_scores") == {"warehouse/verdicts", "warehouse/pairs", "warehouse/protocols"}
 
 

@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valbench_dagster.dumps.files import (
-    DumpFilesError,
-    add_snapshot,
-    describe,
-    discover,
-    list_files,
-    parse_snapshot,
-)
+from valbench_dagster.dumps.files import add_snapshot, describe, discover, list_files
+from valbench_dagster.dumps.names import DumpFilesError, parse_snapshot
 from valbench_dagster.records import DumpFile
 
 XML = b"<mediawiki></mediawiki>"

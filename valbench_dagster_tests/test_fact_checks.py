@@ -34,6 +34,9 @@ from valbench_dagster.records import (
 from valbench_dagster_tests.examples import ISSUE, PAIR, SECTION, response
 from valbench_dagster_tests.test_acceptance import CANDIDATE
 
+ELSEWHERE = ("pairs", "dump", "mined_files", "dump_damages")
+"""Facts whose checks are shown in `test_pair_checks.py` and `test_dump_checks.py`."""
+
 CHECKS = {(check.fact, check.name): check for check in load_checks()}
 RECORDS: dict[str, type[Record]] = {
     record.TABLE: record for record in (Section, SectionDrop, Issue, CandidatePair, Pair, PairDrop, Response, Verdict)
@@ -259,7 +262,8 @@ def test_a_check_names_offending_rows_and_no_others(case: Case) -> None:
 
 
 def test_every_check_of_facts_is_shown_able_to_fail_and_to_pass() -> None:
-    checks = {f"{check.fact}/{check.name}" for check in load_checks() if check.fact not in ("pairs", *WAREHOUSE_FACTS)}
+    shown = [check for check in load_checks() if check.fact not in (*ELSEWHERE, *WAREHOUSE_FACTS)]
+    checks = {f"{check.fact}/{check.name}" for check in shown}
     assert {case.check for case in CASES if case.named} == checks
     assert {case.check for case in CASES if not case.named} == checks
 
@@ -313,7 +317,7 @@ def test_a_check_reads_its_fact_and_what_its_header_says_and_nothing_else() -> N
     with connect(None) as connection:
         for check in load_checks():
             reads, names = tables_read(connection, check.statement)
-            assert reads == {check.fact, *check.also_reads}, f"{check.fact}/{check.name}"
+            assert reads == set(check.relations), f"{check.fact}/{check.name}"
             assert names.isdisjoint(reads), f"{check.fact}/{check.name} hides a table behind a WITH of its name"
 
 
@@ -353,11 +357,13 @@ def test_a_header_becomes_a_check(tmp_path: Path) -> None:
     _write(
         tmp_path, "pairs/ones.sql", "-- Forbids\n-- ones.\n-- severity: warn\n-- blocking: no\n-- also reads: a, b\nx\n"
     )
-    _write(tmp_path, "issues/twos.sql", HEADER + "SELECT 1")
+    _write(tmp_path, "issues/twos.sql", HEADER + "-- also reads earlier: issues, c\nSELECT 1")
     [twos, ones] = load_checks(folder=tmp_path)
     assert (ones.name, ones.fact, ones.severity, ones.blocking) == ("ones", "pairs", "warn", False)
     assert (ones.description, ones.also_reads, ones.statement) == ("Forbids ones.", ("a", "b"), "x")
+    assert ones.relations == ("pairs", "a", "b")
     assert (twos.severity, twos.blocking, twos.also_reads) == ("error", True, ())
+    assert twos.relations == ("issues", "earlier_issues", "earlier_c")
     assert load_checks("pairs", tmp_path) == [ones]
     assert load_checks("responses", tmp_path) == []
 
@@ -372,6 +378,7 @@ def test_all_errors_of_all_headers_are_told_at_once(tmp_path: Path) -> None:
     _write(tmp_path, "issues/g.sql", HEADER + "-- also reads: issues\nSELECT 1")
     _write(tmp_path, "issues/h.sql", HEADER)
     _write(tmp_path, "issues/Big.sql", HEADER + "SELECT 1")
+    _write(tmp_path, "issues/j.sql", HEADER + "-- also reads earlier: a b\nSELECT 1")
     _write(tmp_path, "i.sql", HEADER + "SELECT 1")
     with pytest.raises(CheckError) as raised:
         load_checks("responses", tmp_path)
@@ -379,10 +386,13 @@ def test_all_errors_of_all_headers_are_told_at_once(tmp_path: Path) -> None:
     assert [line.strip() for line in told] == [
         "i.sql: expected <fact>/<name>.sql, the name of small letters, digits and underscores",
         "issues/Big.sql: expected <fact>/<name>.sql, the name of small letters, digits and underscores",
-        "issues/e.sql: line 4: expected severity, blocking or also reads, once each, found “owner: me”",
-        "issues/f.sql: line 4: expected severity, blocking or also reads, once each, found “severity: error”",
+        "issues/e.sql: line 4: expected severity, blocking, also reads or also reads earlier, once each, "
+        "found “owner: me”",
+        "issues/f.sql: line 4: expected severity, blocking, also reads or also reads earlier, once each, "
+        "found “severity: error”",
         "issues/g.sql: expected names of other relations after “also reads:”, separated by commas",
         "issues/h.sql: expected a query after the comment lines, found none",
+        "issues/j.sql: expected names of relations after “also reads earlier:”, separated by commas",
         "pairs/a.sql: line 1: expected comment lines that say what is forbidden and why",
         "pairs/b.sql: expected “-- severity: error or warn”, found fatal",
         "pairs/c.sql: expected “-- blocking: yes or no”, found no such line",

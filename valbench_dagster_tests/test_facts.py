@@ -445,6 +445,32 @@ def test_the_sweep_spares_what_is_current_young_or_was_current_a_moment_ago(tmp_
     assert facts.sweep(older_than_s=0) == []
 
 
+@pytest.mark.parametrize("url", ["disk", "memory://withdrawing/facts"])
+def test_withdrawn_facts_are_gone_for_readers_at_once_and_their_files_with_the_sweep(url: str, tmp_path: Path) -> None:
+    facts = Facts(str(tmp_path) if url == "disk" else url)
+    facts.publish(CheckFailure, "s", [failure(1), failure(2)], input_fingerprint="f")
+    facts.publish(CheckFailure, "t", [failure(3)], input_fingerprint="f")
+    assert facts.size(CheckFailure, "s") > facts.size(CheckFailure, "t") > 0
+    assert facts.withdraw(CheckFailure, "s")
+    assert facts.current(CheckFailure, "s") is None
+    assert facts.partitions(CheckFailure) == ["t"]
+    assert not facts.withdraw(CheckFailure, "s"), "there is none any more"
+    # Somebody may be reading the file: it goes by its age.
+    assert facts.sweep(older_than_s=3600) == []
+    assert facts.size(CheckFailure, "s") > 0
+    assert len(facts.sweep(older_than_s=0)) == 1
+    assert (facts.size(CheckFailure, "s"), facts.size(CheckFailure, "nowhere")) == (0, 0)
+    assert list(facts.rows(CheckFailure, "t")) == [failure(3)]
+
+
+def test_facts_whose_pointer_cannot_be_read_can_be_withdrawn(tmp_path: Path) -> None:
+    facts = Facts(str(tmp_path))
+    facts.publish(CheckFailure, "s", [failure(1)], input_fingerprint="f")
+    (tmp_path / "check_failures" / "s" / "_CURRENT.json").write_text("{", encoding="utf-8")
+    assert facts.withdraw(CheckFailure, "s")
+    assert facts.current(CheckFailure, "s") is None
+
+
 def test_an_object_store_holds_facts_like_a_disk() -> None:
     facts = Facts("memory://a-store/facts")
     facts.publish(CheckFailure, "s/m", map(failure, range(10)), input_fingerprint="f")

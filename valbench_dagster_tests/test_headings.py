@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from valbench_dagster.wikitext.blanking import GONE, MARKER, blank
+from valbench_dagster.wikitext.blanking import EXTENSION_TAGS, GONE, MARKER, blank
 from valbench_dagster.wikitext.headings import Heading, headings, section_end
 from valbench_dagster.wikitext.link_names import link_names
 
@@ -53,6 +53,12 @@ def test_a_page_has_the_headings_a_reader_sees(case: dict[str, Any]) -> None:
 def test_every_rule_of_the_list_has_a_case() -> None:
     assert {case["rule"] for case in CASES} == set(range(1, 21))
     assert len({case["name"] for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("tag", EXTENSION_TAGS)
+def test_the_inside_of_an_extension_tag_is_no_page_text(tag: str) -> None:
+    assert shown(f"<{tag} a=b>\n== A ==\n</{tag.upper()} >\n== B ==") == ["2 B"]
+    assert shown(f"<{tag}>\n== A ==\n</{tag}x>") == shown(f"<{tag}x>\n== A ==\n</{tag}>") == ["2 A"]
 
 
 def test_offsets_name_the_line_and_what_follows() -> None:

@@ -30,23 +30,25 @@ VENDORS = {
     "pyarrow": ("adapters/parquet.py",),
     "mwparserfromhell": ("wikitext/plain_text.py",),
     "rapidgzip": ("dumps/bzip2_decoder.py",),
+    "indexed_bzip2": ("dumps/bzip2_decoder.py",),
     "requests": ("dumps/http.py",),
+    "urllib3": ("dumps/http.py",),
     "uvicorn": ("stand_ins/",),
     "starlette": ("stand_ins/",),
-    "click": ("cli.py",),
-    "tqdm": ("cli.py", "orchestration/progress.py"),
+    "click": ("cli.py", "commands/"),
+    "tqdm": ("orchestration/progress.py",),
 }
 """Where in the package a vendor may be imported: a module, or a folder with all that is in it."""
 
 STAGES = (
-    *("sections", "issues", "pairs", "acceptance", "responses", "verdicts"),
+    *("sections", "explanation", "issues", "pairs", "acceptance", "responses", "verdicts"),
     *("calibration", "agreement", "intervals", "comparisons"),
 )
 """In the order of the flow: a stage may import those before it."""
 
 NOT_FOR_STAGES = (
     *("steps", "adapters", "orchestration", "report", "stand_ins"),
-    *("cli", "definitions", "settings", "project_files"),
+    *("cli", "commands", "definitions", "settings", "project_files"),
 )
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "v2"}
 MOST_LINES = 300

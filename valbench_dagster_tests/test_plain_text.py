@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from valbench_dagster.dumps.namespaces import ENGLISH_NAMESPACES
 from valbench_dagster.wikitext.plain_text import ParserGaveUp, link_names, plain_text
 
-CASES: list[dict[str, str]] = tomllib.loads(
+CASES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parent / "wikitext" / "plain_text.toml").read_text(encoding="utf-8")
 )["cases"]
 NAMES = link_names(ENGLISH_NAMESPACES)
@@ -22,13 +23,18 @@ UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff\u00a0\u00ad\u200b\u200
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["label"])
 @pytest.mark.parametrize("with_parser", [True, False], ids=["parser", "brackets"])
-def test_a_reader_sees(case: dict[str, str], with_parser: bool) -> None:
-    assert plain_text(case["wikitext"], NAMES, with_parser=with_parser) == case["text"]
+def test_a_reader_sees(case: dict[str, Any], with_parser: bool) -> None:
+    names = link_names({6: case["files"]}) if "files" in case else NAMES
+    assert plain_text(case["wikitext"], names, with_parser=with_parser) == case["text"]
 
 
 def test_every_case_has_a_name_of_its_own() -> None:
     labels = [case["label"] for case in CASES]
     assert len(set(labels)) == len(labels) >= 90
+
+
+def test_every_row_of_the_table_of_what_a_reader_sees_has_a_case() -> None:
+    assert {case["row"] for case in CASES if "row" in case} == set(range(1, 48))
 
 
 def test_a_paragraph_of_everything_at_once() -> None:

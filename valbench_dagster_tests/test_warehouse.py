@@ -182,7 +182,7 @@ def test_facts_become_tables_and_a_leaderboard(url: str, tmp_path: Path) -> None
         headline = rows(connection, "SELECT model, pac_v3, coverage FROM headline")
         snapshots = rows(connection, "SELECT * FROM snapshots")
     assert headline.rows() == [("aligned", 100.0, 1.0), ("opposed", 0.0, 1.0)]
-    assert snapshots.rows() == [("enwiki-20261101", "enwiki", "2026-11-01", "exports", 2, 20)]
+    assert snapshots.rows() == [("enwiki-20261101", "enwiki", "2026-11-01", "exports", 2, 20, True)]
 
 
 def test_a_build_replaces_the_one_before(tmp_path: Path) -> None:

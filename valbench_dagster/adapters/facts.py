@@ -169,6 +169,23 @@ class Facts:
                 found += self._files(record, partition)
         return found if self._local else [str(self._fs.unstrip_protocol(path)) for path in found]
 
+    def size(self, record: type[Record], partition: str) -> int:
+        """Count the bytes that lie in a partition, superseded files too; 0 where it has none."""
+        folder = self._folder(record, partition)
+        self._fs.invalidate_cache()
+        return int(self._fs.du(folder)) if self._fs.exists(folder) else 0
+
+    def withdraw(self, record: type[Record], partition: str) -> bool:
+        """Take the pointer of a partition away, whatever its version; give whether there was one.
+
+        From then on there are no facts to any reader. The files stay for `sweep`: somebody may be reading them.
+        """
+        pointer = f"{self._folder(record, partition)}/{CURRENT}"
+        self._fs.invalidate_cache()
+        if there := bool(self._fs.exists(pointer)):
+            self._fs.rm_file(pointer)
+        return there
+
     def sweep(self, older_than_s: float) -> list[str]:
         """Delete files that no pointer names, and what killed publishers left; give the deleted paths.
 

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, BinaryIO, NamedTuple, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast, get_args, get_type_hints
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valbench_dagster.records import Record
+
+if TYPE_CHECKING:  # imported where a frame is made: who only writes files need not wait for it
+    import polars as pl
 
 R = TypeVar("R", bound=Record)
 
@@ -92,13 +94,17 @@ def read_rows(record: type[R], file: BinaryIO, path: str) -> Iterator[R]:
         yield from map(record, *columns)
 
 
-def read_frame(record: type[Record], file: BinaryIO, path: str) -> pl.DataFrame:
+def read_frame(record: type[Record], file: BinaryIO, path: str) -> "pl.DataFrame":
     """Give the rows of an open file as a frame, one column a field; errors as `read_rows`."""
+    import polars as pl
+
     return cast(pl.DataFrame, pl.from_arrow(_opened(record, file, path).read()))
 
 
-def frame_of(record: type[R], rows: Iterable[R]) -> pl.DataFrame:
+def frame_of(record: type[R], rows: Iterable[R]) -> "pl.DataFrame":
     """Give rows as a frame with the columns and types that their facts would have; errors as `write_file`."""
+    import polars as pl
+
     schema = arrow_schema(record)
     groups = [pa.RecordBatch.from_arrays(arrays, schema=schema) for arrays in _groups(record, rows)]
     return cast(pl.DataFrame, pl.from_arrow(pa.Table.from_batches(groups, schema=schema)))

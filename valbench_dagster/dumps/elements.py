@@ -4,6 +4,7 @@ Here belong the records of a page and of a wiki, and the handlers of the XML par
 and saying where it is broken is `pages.py`; what the wikitext of a page says is `wikitext/`.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,16 @@ class SiteInfo:
     dbname: str | None = None
     base: str | None = None
     namespaces: Mapping[int, str] = field(default_factory=lambda: ENGLISH_NAMESPACES)
+
+
+def sha1_base36(text: str) -> str:
+    """Hash a text as exports do: SHA-1 of its UTF-8 bytes in base 36, 31 digits and small letters."""
+    number = int.from_bytes(hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).digest(), "big")
+    digits = []
+    while number:
+        number, digit = divmod(number, 36)
+        digits.append("0123456789abcdefghijklmnopqrstuvwxyz"[digit])
+    return "".join(reversed(digits)).rjust(31, "0")
 
 
 _ROOT = "/mediawiki"

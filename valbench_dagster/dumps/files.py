@@ -1,50 +1,32 @@
 """Files: which dump files a snapshot has, where they come from a person's hand into the folder of dumps.
 
 Here belongs the folder adapter: `dumps/<snapshot>/` with export files in it. A snapshot is whole when no file in its
-folder ends in `.part` or `.tmp`; every function here reads or keeps that rule, so nobody ever sees half of one.
+folder ends in `.part` or `.tmp`; every function here reads or keeps that rule, so nobody ever sees half of one. Where
+files were fetched, their manifest says what they are; bringing them is `fetch`.
 """
 
 import hashlib
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
 from valbench_dagster.dumps.decode import DumpError, open_decoded
+from valbench_dagster.dumps.manifest import FETCHING, MANIFEST, Manifest, ManifestFile, read_manifest
+from valbench_dagster.dumps.names import (
+    UNFINISHED,
+    DumpFilesError,
+    in_reading_order,
+    is_export,
+    is_snapshot,
+    parse_snapshot,
+)
 from valbench_dagster.identity import identify
 from valbench_dagster.records import DumpFile
 
-_KEY = re.compile(r"([a-z0-9][a-z0-9_-]*)-([0-9]{8})")
-_EXPORT = re.compile(r"\.xml(?:-p[0-9]+p[0-9]+)?(?:\.bz2|\.gz)?$")
-_DIGITS = re.compile(r"([0-9]+)")
-_UNFINISHED = (".part", ".tmp")
-
-
-class DumpFilesError(Exception):
-    """What is wrong with a snapshot or with files for it: every problem at once, and what to run."""
-
-    def __init__(self, problems: Sequence[str], remedy: str) -> None:
-        super().__init__("\n".join([*problems, remedy]))
-        self.problems = tuple(problems)
-
-
-def parse_snapshot(key: str) -> tuple[str, date]:
-    """The wiki (database name) and the date that a snapshot key `{wiki}-{YYYYMMDD}` names.
-
-    Raises `DumpFilesError` where the key has another shape or the date is not in the calendar.
-    """
-    remedy = "Expected {wiki}-{YYYYMMDD}, such as enwiki-20261101."
-    found = _KEY.fullmatch(key)
-    if found is None:
-        raise DumpFilesError([f"{key!r} is no snapshot key."], remedy)
-    try:
-        return found[1], datetime.strptime(found[2], "%Y%m%d").date()
-    except ValueError:
-        raise DumpFilesError([f"{key!r} is no snapshot key: {found[2]} is no date."], remedy) from None
+FolderState = Literal["absent", "by hand", "unfinished", "fetched"]
 
 
 def add_snapshot(
@@ -94,7 +76,7 @@ def add_snapshot(
 
 def _problem(path: Path, folder: Path) -> str | None:
     """What keeps `path` from being a file of the snapshot in `folder`; null where nothing does."""
-    if not _EXPORT.search(path.name):
+    if not is_export(path.name):
         return f"{path}: expected a name that ends in .xml, .xml.bz2, .xml.gz or .xml-p1p999.bz2."
     if not path.is_file():
         return f"{path}: {'not a file' if path.exists() else 'there is no such file'}."
@@ -132,7 +114,7 @@ def list_files(dumps_folder: Path, key: str) -> list[Path]:
     """
     parse_snapshot(key)
     folder = dumps_folder / key
-    remedy = f"Run: valbench snapshot add {key} FILE..."
+    remedy = f"Run: valbench snapshot add {key} FILE... or, where a dump server has it: valbench snapshot fetch {key}"
     if not folder.is_dir():
         raise DumpFilesError([f"Snapshot {key}: there is no folder {folder}."], remedy)
     unfinished = _unfinished(folder)
@@ -145,17 +127,12 @@ def list_files(dumps_folder: Path, key: str) -> list[Path]:
 
 
 def _unfinished(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix in _UNFINISHED)
+    return sorted(path.name for path in folder.iterdir() if path.suffix in UNFINISHED)
 
 
 def _exports(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if _EXPORT.search(path.name) and not path.name.startswith("."))
-    return sorted((path for path in files if path.is_file()), key=lambda path: _place(path.name))
-
-
-def _place(name: str) -> list[str | int]:
-    """Where a file stands among those of its snapshot: its name, with every run of digits compared as a number."""
-    return [int(piece) if piece.isdecimal() else piece for piece in _DIGITS.split(name)]
+    files = (path for path in folder.iterdir() if is_export(path.name) and not path.name.startswith("."))
+    return sorted((path for path in files if path.is_file()), key=lambda path: in_reading_order(path.name))
 
 
 def sha256_of(path: Path) -> str:
@@ -164,23 +141,72 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
+def state_of(folder: Path) -> FolderState:
+    """What a snapshot's folder is to a fetch; costs no reading of dump files. Raises `ManifestError`.
+
+    `absent`: there is nothing in it. `unfinished`: a fetch was begun there and has not ended, or a file that it brought
+    is gone or has another size. `fetched`: all of them are there. `by hand`: anything else, whole or not.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if FETCHING in names:
+        return "unfinished"
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        return "fetched" if all(_is_there(folder / file.name, file) for file in manifest.files) else "unfinished"
+    return "by hand" if names - {f"{FETCHING}.tmp", f"{MANIFEST}.tmp"} else "absent"
+
+
+def _is_there(path: Path, file: ManifestFile) -> bool:
+    return path.is_file() and path.stat().st_size == file.bytes
+
+
 def describe(dumps_folder: Path, key: str) -> list[DumpFile]:
-    """One record per export file of a snapshot, in reading order; raises what `list_files` raises."""
+    """One record per export file of a snapshot, in reading order.
+
+    Of fetched files the manifest tells layout, hash and whether it was compared; a file is hashed again only where it
+    was written to after the manifest. What came from a store is of layout `folder`: somebody placed it there by hand.
+    Raises what `list_files` raises, `DumpFilesError` where files are not those of the manifest, and `ManifestError`.
+    """
     wiki, _ = parse_snapshot(key)
+    paths = list_files(dumps_folder, key)
+    manifest = read_manifest(dumps_folder / key)
+    known = _known(manifest, paths, dumps_folder / key)
     return [
         DumpFile(
             snapshot=key,
             wiki=wiki,
-            layout="folder",
+            layout="folder" if manifest is None or manifest.layout == "store" else manifest.layout,
             part=part,
             name=path.name,
             path=path.relative_to(dumps_folder).as_posix(),
             bytes=path.stat().st_size,
-            sha256=sha256_of(path),
-            verified=False,
+            sha256=known[path.name].sha256 if path.name in known else sha256_of(path),
+            verified=path.name in known and known[path.name].published is not None,
         )
-        for part, path in enumerate(list_files(dumps_folder, key))
+        for part, path in enumerate(paths)
     ]
+
+
+def _known(manifest: Manifest | None, paths: Sequence[Path], folder: Path) -> dict[str, ManifestFile]:
+    """The files of the manifest by name, each found to be what the manifest says of it; none without a manifest."""
+    if manifest is None:
+        return {}
+    known = {file.name: file for file in manifest.files}
+    problems = [
+        f"{folder / file.name} is gone or has another size than the {file.bytes} bytes that were fetched."
+        for file in manifest.files
+        if not _is_there(folder / file.name, file)
+    ]
+    for path in paths:
+        if path.name not in known:
+            problems.append(f"{path} was not fetched with the others: move it away.")
+        elif path.stat().st_mtime > manifest.fetched_at.timestamp() and not problems:
+            digest = sha256_of(path)
+            if digest != known[path.name].sha256:
+                problems.append(f"{path} was changed: expected SHA-256 {known[path.name].sha256}, found {digest}.")
+    if problems:
+        raise DumpFilesError(problems, f"Delete what was changed, then run: valbench snapshot fetch {folder.name}")
+    return known
 
 
 def discover(dumps_folder: Path) -> dict[str, str]:
@@ -191,18 +217,10 @@ def discover(dumps_folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for folder in sorted(dumps_folder.iterdir()) if dumps_folder.is_dir() else []:
-        if not folder.is_dir() or not _is_key(folder.name) or _unfinished(folder):
+        if not folder.is_dir() or not is_snapshot(folder.name) or _unfinished(folder):
             continue
         files = [(path.name, path.stat()) for path in _exports(folder)]
         if files:
             content = [[name, facts.st_size, facts.st_mtime_ns] for name, facts in files]
             found[folder.name] = identify("dump_folder", content)
     return found
-
-
-def _is_key(name: str) -> bool:
-    try:
-        parse_snapshot(name)
-    except DumpFilesError:
-        return False
-    return True

@@ -141,7 +141,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
             return seconds if math.isfinite(seconds) else None
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one beyond all calendars
         return None
     return max(0.0, ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds())
 

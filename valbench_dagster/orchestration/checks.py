@@ -25,7 +25,10 @@ def fact_checks(roster: Roster) -> Sequence[dg.AssetChecksDefinition]:
     made = [
         _checks_of(fact, dg.AssetKey(asset), SNAPSHOT, str)
         for fact, asset in (
+            ("dump", "dump"),
             ("sections", "sections"),
+            ("mined_files", "sections"),
+            ("dump_damages", "sections"),
             ("section_drops", "sections"),
             ("issues", "issues"),
             ("candidate_pairs", "candidate_pairs"),

@@ -76,6 +76,11 @@ def site_of(info: SiteInfo, snapshot: str) -> Site:
     return Site(wiki, host, link_names(info.namespaces))
 
 
+def revision_url(site: Site, revision_id: int) -> str:
+    """Give the permanent address of a revision (wikipedia.md, section 3)."""
+    return f"https://{site.host}/w/index.php?oldid={revision_id}"
+
+
 def mine_page(
     page: Page, site: Site, patterns: Patterns, limits: Limits, snapshot: str, to_text: ToText = plain_text
 ) -> MinedPage:
@@ -114,7 +119,7 @@ class _Miner:
         found = headings(self.wikitext, self.site.names)
         taken_to = 0
         matched = False
-        for i, path in _paths(found):
+        for i, path in heading_paths(found):
             heading = found[i]
             if heading.start < taken_to or (pattern := patterns.match(heading.title)) is None:
                 continue
@@ -166,7 +171,7 @@ class _Miner:
                 text_hash=name,
                 ordinal=ordinal,
                 cut=cut,
-                url=f"https://{self.site.host}/w/index.php?oldid={page.revision_id}",
+                url=revision_url(self.site, page.revision_id),
             )
         )
 
@@ -188,7 +193,7 @@ class _Miner:
         )
 
 
-def _paths(found: Sequence[Heading]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def heading_paths(found: Sequence[Heading]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Each heading's place with the titles from the outermost heading it stands under to its own."""
     above: list[Heading] = []
     for i, heading in enumerate(found):

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from valbench_dagster.adapters.facts import Facts
-from valbench_dagster.adapters.warehouse.checks import Check, load_checks, offending_all
+from valbench_dagster.adapters.warehouse.checks import EARLIER, Check, load_checks, offending_all
 from valbench_dagster.identity import identify
 from valbench_dagster.records import (
     CandidatePair,
     CheckFailure,
+    DumpDamage,
+    DumpFile,
     Issue,
+    MinedFile,
     Pair,
     PairDrop,
     Record,
@@ -25,9 +28,18 @@ from valbench_dagster.records import (
 from valbench_dagster.steps.project import Project
 
 CHECKED: dict[str, type[Record]] = {
-    record.TABLE: record for record in (Section, SectionDrop, Issue, CandidatePair, Pair, PairDrop, Response, Verdict)
+    record.TABLE: record
+    for record in (
+        *(DumpFile, MinedFile, DumpDamage, Section, SectionDrop),
+        *(Issue, CandidatePair, Pair, PairDrop, Response, Verdict),
+    )
 }
 """The fact tables that may have checks."""
+
+VOUCHING = {
+    "sections": {"dump": "dump", "mined_files": "sections", "dump_damages": "sections", "section_drops": "sections"}
+}
+"""Facts that say whether those of a table are whole, each with the asset that publishes it."""
 
 
 class BlockingCheckError(Exception):
@@ -52,7 +64,8 @@ def run_checks(project: Project, fact: str, partition: str, checks: Sequence[Che
 
     `partition` is a snapshot key and what else the fact is partitioned by. Of another fact that a check reads, those
     partitions are taken that agree with it as far as both go: verdicts meet the responses of their own model, whatever
-    other models have by then.
+    other models have by then. Where a check reads earlier snapshots of a fact, those partitions are taken that differ
+    in nothing but an earlier date, and that this version can read.
     """
     asked = partition.split("/")
     snapshot = asked[0]
@@ -61,6 +74,11 @@ def run_checks(project: Project, fact: str, partition: str, checks: Sequence[Che
         held = project.facts.partitions(CHECKED[other])
         matching = [each for each in held if all(a == b for a, b in zip(each.split("/"), asked, strict=False))]
         relations[other] = _paths(project.facts, other, matching)
+    for other in sorted({name for check in checks for name in check.reads_earlier}):
+        held = project.facts.partitions(CHECKED[other])
+        before = [each for each in held if _is_earlier(each.split("/"), asked)]
+        readable = [each for each in before if project.facts.current(CHECKED[other], each)]
+        relations[f"{EARLIER}{other}"] = _paths(project.facts, other, readable)
     found = offending_all(checks, relations)
     outcomes = [CheckOutcome(check, tuple(sorted(set(found[check.name].iter_rows())))) for check in checks]
     for outcome in outcomes:
@@ -75,7 +93,7 @@ def _keep(
     check = outcome.check
     kept = f"{check.fact}/{check.name}/{partition}"
     # Files are named by their content: their names stand for what is in them.
-    read = {name: [path.rpartition("/")[2] for path in relations[name]] for name in (check.fact, *check.also_reads)}
+    read = {name: [path.rpartition("/")[2] for path in relations[name]] for name in check.relations}
     fingerprint = identify("check", [check.statement, read])
     current = facts.current(CheckFailure, kept)
     if current is None or current.input_fingerprint != fingerprint:
@@ -84,20 +102,40 @@ def _keep(
 
 
 def require_sound(project: Project, fact: str, partition: str) -> None:
-    """Stop a step before it spends money on facts that a blocking check forbids; raises `BlockingCheckError`."""
-    blocking = [check for check in load_checks(fact) if check.blocking and check.severity == "error"]
-    failed = [outcome for outcome in run_checks(project, fact, partition, blocking) if not outcome.passed]
+    """Stop a step before it spends money on facts that a blocking check forbids; raises `BlockingCheckError`.
+
+    Facts that vouch for them are checked too, where there are any: facts made by an older version stand alone, and are
+    as sound as they were then.
+    """
+    vouching = VOUCHING.get(fact, {})
+    held = [other for other in vouching if project.facts.current(CHECKED[other], partition)]
+    failed = [
+        outcome for each in (fact, *held) for outcome in _blocking(project, each, partition) if not outcome.passed
+    ]
     if failed:
+        assets = " and ".join(sorted({vouching.get(outcome.check.fact, fact) for outcome in failed}))
         raise BlockingCheckError(
             f"{len(failed)} blocking check{'s' * (len(failed) > 1)} on {fact} of {partition}; no call was made:\n"
             + "\n".join(_line(outcome) for outcome in failed)
-            + f"\nLook at them under the checks of the asset {fact}, mend their source, materialise {fact} again."
+            + f"\nLook at them under the checks of {assets}, mend their source, materialise {assets} again."
         )
+
+
+def _blocking(project: Project, fact: str, partition: str) -> list[CheckOutcome]:
+    blocking = [check for check in load_checks(fact) if check.blocking and check.severity == "error"]
+    return run_checks(project, fact, partition, blocking)
 
 
 def _line(outcome: CheckOutcome) -> str:
     row_id, detail = outcome.rows[0]
-    return f"  {outcome.check.name}: {len(outcome.rows)} offending, such as {row_id}: {detail}"
+    return f"  {outcome.check.fact}/{outcome.check.name}: {len(outcome.rows)} offending, such as {row_id}: {detail}"
+
+
+def _is_earlier(partition: Sequence[str], asked: Sequence[str]) -> bool:
+    """Whether a partition is of the wiki asked about, of an earlier date, and agrees with the rest."""
+    (wiki, _, day), (asked_wiki, _, asked_day) = (parts[0].rpartition("-") for parts in (partition, asked))
+    rest = zip(partition[1:], asked[1:], strict=False)
+    return wiki == asked_wiki and day < asked_day and all(one == other for one, other in rest)
 
 
 def _paths(facts: Facts, fact: str, partitions: Iterable[str]) -> list[str]:

@@ -14,9 +14,11 @@ from valbench_dagster.prompting import load_prompt
 from valbench_dagster.records import (
     CandidatePair,
     CheckFailure,
+    DumpDamage,
     DumpFile,
     Issue,
     Judge,
+    MinedFile,
     Model,
     Pair,
     PairDrop,
@@ -38,6 +40,8 @@ SOURCES: tuple[type[Record], ...] = (
     Worker,
     Judge,
     DumpFile,
+    MinedFile,
+    DumpDamage,
     Section,
     SectionDrop,
     Issue,
@@ -48,7 +52,7 @@ SOURCES: tuple[type[Record], ...] = (
     Verdict,
     CheckFailure,
 )
-"""The fact tables that the warehouse is built from."""
+"""The fact tables that the warehouse is built from; one that no snapshot has yet is a table without rows."""
 
 
 @dataclass(frozen=True, slots=True)

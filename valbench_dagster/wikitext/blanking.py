@@ -26,20 +26,40 @@ EXTENSION_TAGS = (
     *("dynamicpagelist", "languages", "phonos", "quiz", "rss", "seo", "embedvideo", "listen", "talkpage", "thread"),
 )
 
-_TAG = rf"<(?:!--|(/?(?:noinclude|onlyinclude)|includeonly|{'|'.join(EXTENSION_TAGS)})(?=[\s>]|/>))"
-_OPENERS = rf"\[{{2,}}|\{{{{2,}}|{_TAG}"
+_TAG = re.compile(
+    rf"<(?:!--|(/?(?:noinclude|onlyinclude)|includeonly|{'|'.join(EXTENSION_TAGS)})(?=[\s>]|/>))",
+    re.IGNORECASE | re.ASCII,
+)
 
 
-def _pattern(extra: str) -> re.Pattern[str]:
-    return re.compile(f"{extra}|{_OPENERS}", re.IGNORECASE | re.ASCII)
+def _run(*pieces: str) -> str:
+    """As many of the `pieces` as follow each other. Nothing is given back, so that the time is linear in the page.
+
+    The last one never matches: up to Python 3.11.4 a piece that fails in its middle counts as read that far, unless
+    another one is tried after it (CPython issue 106052).
+    """
+    return f"(?:{'|'.join(pieces)}|(?!))*+"
+
+
+# What matters to no open piece is passed over within one match: single brackets, line ends with no `=` behind them, and
+# links that end before any other sign, as nearly all do. Braces with nothing else in them are matched to their end.
+_INERT = (r"\[\[(?!\[)[^\n\[\]{<]*+\]\]", r"\[(?!\[)", r"\{(?!\{)")
+_LINE_END, _SINGLE_END = r"\n(?!=)", r"\}(?!\})"
+_BRACES = r"\{\{(?!\{)" + _run(r"[^\n\[{<}]++", _LINE_END, _SINGLE_END, *_INERT) + r"\}\}"
+
+
+def _pattern(signs: str, *passed: str) -> re.Pattern[str]:
+    """Pass over what is `passed` and what is inert; then one group: whole braces, an opener or one of the `signs`."""
+    return re.compile(rf"{_run(*passed, *_INERT)}({_BRACES}|\[\[+|\{{\{{+|<|{signs})")
 
 
 # What is looked for next depends on the piece that is open: nothing, a line that starts with `=`, `[[`, `{{`.
-_IN_TEXT = _pattern(r"\n(?==)")
-_IN_LINE = _pattern(r"\n")
-_IN_LINK = _pattern(r"\n(?==)|\]{1,2}")
-_IN_BRACES = _pattern(r"\n(?==)|\}{1,3}|\|")
-_IN_ARGUMENT = _pattern(r"\n(?==)|\}{1,3}|\||=")
+_IN_TEXT = _pattern(r"\n", r"[^\n\[{<]++", _LINE_END)
+_IN_LINE = _pattern(r"\n", r"[^\n\[{<]++")
+_IN_LINK = _pattern(r"\n|\]\]", r"[^\n\[{<\]]++", _LINE_END, r"\](?!\])")
+_IN_BRACES = _pattern(r"\n|\}{2,3}|\|", r"[^\n\[{<}|]++", _LINE_END, _SINGLE_END)
+_IN_ARGUMENT = _pattern(r"\n|\}{2,3}|=", r"[^\n\[{<}=]++", _LINE_END, _SINGLE_END)
+_STATES = {"=": _IN_LINE, "[": _IN_LINK, "{": _IN_BRACES}
 
 _END_TAGS = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE | re.ASCII) for name in (*EXTENSION_TAGS, "includeonly")}
 
@@ -64,12 +84,7 @@ class _Open:
     sign: str
     start: int
     count: int
-    in_argument: bool = False  # after a `|`, before the argument's first `=`: there `=` names the argument
-
-    def pattern(self) -> re.Pattern[str]:
-        if self.sign == "{":
-            return _IN_ARGUMENT if self.in_argument else _IN_BRACES
-        return _IN_LINK if self.sign == "[" else _IN_LINE
+    pattern: re.Pattern[str]  # `_IN_ARGUMENT` after a `|`, before the argument's first `=`: there `=` names it
 
 
 @dataclass(slots=True)
@@ -86,46 +101,51 @@ class _Pass:
         """Walk the page from one sign to the next."""
         text, stack = self.text, self.stack
         at = 0  # a first line that starts with `=` needs no piece: there is nothing open for it to shadow
-        while True:
-            found = (stack[-1].pattern() if stack else _IN_TEXT).search(text, at)
-            if found is None:
-                return
-            sign, at = found[0][0], found.end()
+        while (found := (stack[-1].pattern if stack else _IN_TEXT).match(text, at)) is not None:
+            start, at = found.span(1)
+            sign = text[start]
             if sign == "<":
-                at = self.tag(found)
+                at = self.tag(start)
             elif sign == "\n":
                 if stack and stack[-1].sign == "=":
                     stack.pop()
                 self.line_start(at)
+            elif sign == "{" and text[at - 1] == "}":
+                self.hide(start, at, marker=True)
             elif sign in "{[":
-                stack.append(_Open(sign, found.start(), at - found.start()))
+                self.open(sign, start, at - start)
             elif sign in "}]":
-                at = self.close(found.start(), at - found.start())
+                at = self.close(start, at - start)
             else:  # `|` opens the next argument, the first `=` in it ends the argument's name
-                stack[-1].in_argument = sign == "|"
+                stack[-1].pattern = _IN_ARGUMENT if sign == "|" else _IN_BRACES
+
+    def open(self, sign: str, start: int, count: int) -> None:
+        """Have a piece open from here on."""
+        self.stack.append(_Open(sign, start, count, _STATES[sign]))
 
     def line_start(self, at: int) -> None:
         """Open a line if it starts with `=`; a single one that may name an argument is left to do so."""
-        names_argument = bool(self.stack) and self.stack[-1].in_argument and not self.text.startswith("==", at)
-        if self.text.startswith("=", at) and not names_argument:
-            self.stack.append(_Open("=", at, 1))
+        in_argument = bool(self.stack) and self.stack[-1].pattern is _IN_ARGUMENT
+        if self.text.startswith("==" if in_argument else "=", at):
+            self.open("=", at, 1)
 
     def close(self, at: int, run: int) -> int:
-        """Close the open piece with as many of the `run` signs at `at` as belong to it; return where to go on."""
+        """Close the open piece with those of the `run` signs at `at` that belong to it; return where to go on."""
         piece = self.stack[-1]
         used = min(run, piece.count)
-        if used < 2:
-            return at + used
         self.stack.pop()
         if piece.sign == "{":
             self.hide(piece.start + piece.count - used, at + used, marker=True)
         if piece.count - used >= 2:  # the outer braces of `{{{{{a}}} b}}` are still open
-            self.stack.append(_Open(piece.sign, piece.start, piece.count - used))
+            self.open(piece.sign, piece.start, piece.count - used)
         return at + used
 
-    def tag(self, found: re.Match[str]) -> int:
-        """Hide the comment or the tag that starts here, if it has an end; return where to go on."""
-        text, start, name = self.text, found.start(), found[1]
+    def tag(self, start: int) -> int:
+        """Hide the comment or the tag that starts here, if one does and has an end; return where to go on."""
+        text, found = self.text, _TAG.match(self.text, start)
+        if found is None:
+            return start + 1
+        name = found[1]
         if name is None:
             end = text.find("-->", start + 4)
             return self.hide(start, len(text) if end < 0 else end + 3)
@@ -169,3 +189,14 @@ def blank(wikitext: str) -> Blanked:
         at = end
     pieces.append(text[at:])
     return Blanked("".join(pieces), tuple((start, end) for start, end, marker in walk.hidden if marker))
+
+
+def goes_on(line: str) -> bool:
+    """Whether a line alone leaves something open that may hide what follows it: a tag, a comment, braces.
+
+    A line of which this is false is blanked by itself as it is on its page, or is hidden there as a whole.
+    """
+    if "<" not in line and "{{" not in line:
+        return False
+    text = blank(f"{line}\n").text
+    return text[-1] != "\n" or "{{" in text or _TAG.search(text) is not None

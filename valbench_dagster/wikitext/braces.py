@@ -8,9 +8,15 @@ import re
 from dataclasses import dataclass, field
 
 from valbench_dagster.wikitext.link_names import LinkNames, link_text
+from valbench_dagster.wikitext.marks import REMOVED
 from valbench_dagster.wikitext.template_text import parameter_text, template_text
 
 _TOKEN = re.compile(r"\{{2,}|\}{2,}|\[\[(?!\[)|\]\]|[|=]")
+
+
+_MOST_NESTED = 400
+"""Depth below which nothing is shown: a text is put together again for each bracket around it, so that without a bound
+time would grow with the square. MediaWiki gives up at 100."""
 
 
 @dataclass(slots=True)
@@ -64,7 +70,8 @@ def shown_by_brackets(text: str, names: LinkNames) -> str:
         elif mark == "]]" and len(stack) > 1 and not top.count:
             stack.pop()
             target, *label = (part.text for part in top.parts)
-            stack[-1].parts[-1].strings.append(link_text(target, "|".join(label) if label else None, names))
+            shown = link_text(target, "|".join(label) if label else None, names)
+            stack[-1].parts[-1].strings.append(shown if len(stack) < _MOST_NESTED else REMOVED)
         elif mark == "|" and len(stack) > 1:
             top.parts.append(_Part())
         else:
@@ -84,7 +91,8 @@ def _close_braces(stack: list[_Open], count: int, braces: int) -> int:
         _give_up_links(stack, last)
         top = stack[-1]
         width = 3 if min(count, top.count) >= 3 else 2
-        shown = _parameter(top) if width == 3 else _template(top)
+        show = _parameter if width == 3 else _template
+        shown = show(top) if len(stack) <= _MOST_NESTED else REMOVED
         count, left = count - width, top.count - width
         if left >= 2:
             stack[-1] = _Open(left)

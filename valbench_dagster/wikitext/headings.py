@@ -48,13 +48,15 @@ def headings(wikitext: str, names: LinkNames = _ENGLISH) -> list[Heading]:
     Never raises; takes time linear in the length of the page, whatever it holds.
     """
     blanked = blank(wikitext)
+    text = blanked.text
     found: list[Heading] = []
-    at = 0
-    for line in blanked.text.split("\n"):
-        start, at = at, at + len(line) + 1
-        if "=" not in line:
-            continue
-        split = _split(_SWITCHES.sub("", line.replace(GONE, "")))
+    at = 0  # where a line begins
+    while (equals := text.find("=", at)) >= 0:
+        start = max(at, text.rfind("\n", at, equals) + 1)
+        end = text.find("\n", equals)
+        end = len(text) if end < 0 else end
+        at = end + 1
+        split = _split(_SWITCHES.sub("", text[start:end].replace(GONE, "")))
         if split is None:
             continue
         level, title = split
@@ -66,7 +68,7 @@ def headings(wikitext: str, names: LinkNames = _ENGLISH) -> list[Heading]:
                 level=level,
                 title=shown_title(title, [wikitext[a:b] for a, b in pieces], names),
                 start=start,
-                end=at - 1,
+                end=end,
                 body_start=min(at, len(wikitext)),
             )
         )

@@ -23,7 +23,7 @@ SEAM = "\x08"
 LINE = "\x1f"
 """Begins every line that the parser gets; white space to Python, so that trimming takes it off names and values."""
 
-_NEVER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_NEVER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def cleared(text: str) -> str:

@@ -6,13 +6,14 @@ data; where they are applied is `stages.sections`.
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from valbench_dagster.identity import identify
+from valbench_dagster.wikitext.keywords import fold, required_letters
 from valbench_dagster.wikitext.wikis import language_of
 
 
@@ -53,6 +54,11 @@ class Patterns:
 
     language: str
     compiled: tuple[re.Pattern[str], ...]
+    letters: tuple[str | None, ...] = field(init=False)
+    """What every match of each pattern holds, folded; null where nothing is sure (see `keywords`)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "letters", tuple(required_letters(pattern.pattern) for pattern in self.compiled))
 
     @property
     def fingerprint(self) -> str:
@@ -61,7 +67,11 @@ class Patterns:
 
     def match(self, title: str) -> str | None:
         """Name the first pattern found in `title` (a heading as a reader sees it), as it is written; else null."""
-        return next((pattern.pattern for pattern in self.compiled if pattern.search(title)), None)
+        folded = fold(title)
+        for pattern, letters in zip(self.compiled, self.letters, strict=True):
+            if (letters is None or letters in folded) and pattern.search(title):
+                return pattern.pattern
+        return None
 
 
 def parse_patterns(text: str, source: str = "patterns.toml") -> dict[str, Patterns]:

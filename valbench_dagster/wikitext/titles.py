@@ -31,6 +31,7 @@ _HTML = re.compile(
 _MAX_DEPTH = 40  # of links in links; what lies deeper stays text, so that time stays linear
 _CONTENTS_TABLE = re.compile("__TOC__", re.IGNORECASE)
 _TAG = re.compile(r"<(\w+)[^>]*>(.*)</", re.DOTALL)
+_MARKUP = re.compile(rf"[\[<'&_{MARKER}]")
 _PLACE = re.compile(f"{MARKER}([0-9]+){MARKER}")
 
 
@@ -41,6 +42,8 @@ def shown_title(raw: str, hidden: Sequence[str], names: LinkNames) -> str:
     Links show their labels, references and pictures nothing; entities are decoded once; white space of every kind,
     U+00A0 too, is one blank, none at the edges. May be empty. Never raises; linear in the length of its input.
     """
+    if _MARKUP.search(raw) is None:
+        return " ".join(raw.split())
     pieces = iter(enumerate(hidden))
     text = "".join(_placeholder(*next(pieces)) if part == MARKER else part for part in re.split(f"({MARKER})", raw))
     text = _links(_CONTENTS_TABLE.sub("", text), names)

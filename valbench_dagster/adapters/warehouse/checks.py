@@ -5,6 +5,10 @@ forbidden and why, then `-- severity: error|warn`, `-- blocking: yes|no` and, wh
 of its fact, `-- also reads: <names>`. Its one query reads relations by their names and gives two text columns, `row_id`
 and `detail`.
 
+A check that compares a snapshot with those before it has a line `-- also reads earlier: <names>`. For each name it
+finds a relation `earlier_<name>`: the rows of all snapshots of the same wiki with an earlier date, none where there is
+no such snapshot. Which of them counts is said by the query.
+
 Here belong reading these files and running them. What a step does about an offending row does not.
 """
 
@@ -25,9 +29,13 @@ from valbench_dagster.project_files import project_file
 WAREHOUSE_FACTS = ("leaderboard", "metrics")
 """Checked relations that exist only in a warehouse; all others are fact tables."""
 
+EARLIER = "earlier_"
+"""What the name of a relation opens with that holds the rows of earlier snapshots."""
+
 _COLUMNS = {"row_id": pl.String(), "detail": pl.String()}
-_KEY = re.compile(r"(severity|blocking|also reads):\s*(.*)")
+_KEY = re.compile(r"(severity|blocking|also reads|also reads earlier):\s*(.*)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_KEYS = "severity, blocking, also reads or also reads earlier"
 _CHOICES = {"severity": ("error", "warn"), "blocking": ("yes", "no")}
 
 
@@ -45,7 +53,13 @@ class Check:
     blocking: bool
     description: str
     also_reads: tuple[str, ...]
+    reads_earlier: tuple[str, ...]
     statement: str
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """The names of all relations that the query reads."""
+        return (self.fact, *self.also_reads, *(f"{EARLIER}{name}" for name in self.reads_earlier))
 
 
 def load_checks(fact: str | None = None, folder: Path | None = None) -> list[Check]:
@@ -86,7 +100,7 @@ def offending_all(
     wanted = list(checks)
     problems = [f"two checks are named {name}" for name in sorted(_repeated(check.name for check in wanted))]
     for check in wanted:
-        missing = sorted({check.fact, *check.also_reads} - set(relations))
+        missing = sorted(set(check.relations) - set(relations))
         problems += [f"{check.fact}/{check.name} reads {name}, which was not given" for name in missing]
     if problems:
         raise CheckError("\n".join(problems))
@@ -138,15 +152,17 @@ def _read(fact: str, name: str, source: str) -> tuple[Check | None, list[str]]:
     for number, line in enumerate(header[first_key:], start=first_key + 1):
         match = _KEY.fullmatch(line)
         if match is None or match[1] in keys:
-            problems.append(f"line {number}: expected severity, blocking or also reads, once each, found “{line}”")
+            problems.append(f"line {number}: expected {_KEYS}, once each, found “{line}”")
         else:
             keys[match[1]] = match[2]
     for key, choices in _CHOICES.items():
         if keys.get(key) not in choices:
             problems.append(f"expected “-- {key}: {' or '.join(choices)}”, found {keys.get(key, 'no such line')}")
-    others = tuple(part.strip() for part in keys["also reads"].split(",")) if "also reads" in keys else ()
+    others, earlier = (_names(keys.get(key)) for key in ("also reads", "also reads earlier"))
     if not all(_NAME.fullmatch(other) for other in others) or fact in others:
         problems.append("expected names of other relations after “also reads:”, separated by commas")
+    if not all(_NAME.fullmatch(each) for each in earlier):
+        problems.append("expected names of relations after “also reads earlier:”, separated by commas")
     if keys.get("severity") == "warn" and keys.get("blocking") == "yes":
         problems.append("a warning cannot block: expected “-- blocking: no”")
     if not statement:
@@ -154,7 +170,11 @@ def _read(fact: str, name: str, source: str) -> tuple[Check | None, list[str]]:
     if problems:
         return None, problems
     severity = cast(Literal["error", "warn"], keys["severity"])
-    return Check(name, fact, severity, keys["blocking"] == "yes", description, others, statement), []
+    return Check(name, fact, severity, keys["blocking"] == "yes", description, others, earlier, statement), []
+
+
+def _names(listed: str | None) -> tuple[str, ...]:
+    return () if listed is None else tuple(part.strip() for part in listed.split(","))
 
 
 def _repeated(names: Iterable[str]) -> set[str]:

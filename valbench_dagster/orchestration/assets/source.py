@@ -6,6 +6,7 @@ import dagster as dg
 
 from valbench_dagster.orchestration.metadata import column_schema, materialized
 from valbench_dagster.orchestration.partitions import SNAPSHOT
+from valbench_dagster.orchestration.progress import FetchRunProgress
 from valbench_dagster.records import DumpFile, Section
 from valbench_dagster.steps.project import Project
 from valbench_dagster.steps.source import publish_dump, publish_sections
@@ -15,16 +16,19 @@ from valbench_dagster.steps.source import publish_dump, publish_sections
     group_name="source",
     partitions_def=SNAPSHOT,
     kinds={"wikipedia"},
-    description="One row is one file of the snapshot's dump: name, size, hash. The files themselves stay where "
-    "they are, in the folder of dumps; `valbench snapshot add KEY FILE...` puts them there.",
+    description="One row is one file of the snapshot's dump: name, size, hash. The files themselves lie in the folder "
+    "of dumps: put there by hand (`valbench snapshot add KEY FILE...`), else fetched by this step from the dump "
+    "server, going on where an attempt before was broken off.",
     metadata=column_schema(DumpFile),
 )
 def dump(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[Any]:
     """The files of a snapshot."""
-    snapshot = context.partition_key
-    return materialized(
-        project, DumpFile, snapshot, publish_dump(project, snapshot), ("name", "bytes", "layout", "verified")
-    )
+    snapshot, watch = context.partition_key, FetchRunProgress(context)
+    try:
+        report = publish_dump(project, snapshot, progress=watch)
+    finally:
+        watch.close()
+    return materialized(project, DumpFile, snapshot, report, ("name", "bytes", "layout", "verified"))
 
 
 @dg.asset(

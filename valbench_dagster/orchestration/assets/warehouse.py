@@ -20,12 +20,14 @@ FACT_ASSETS = {
     "snapshots": ["dump"],
     "sections": ["sections"],
     "section_drops": ["sections"],
+    "mined_files": ["sections"],
+    "dump_damages": ["sections"],
     "issues": ["issues"],
     "candidate_pairs": ["candidate_pairs"],
     "pairs": ["pairs"],
     "pair_drops": ["pairs"],
     "responses": ["responses"],
-    "check_failures": ["sections", "issues", "candidate_pairs", "pairs", "responses"],
+    "check_failures": ["dump", "sections", "issues", "candidate_pairs", "pairs", "responses"],
 }
 """Which assets publish the facts of a table; those of the judges are added to this by the roster."""
 

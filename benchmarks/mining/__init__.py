@@ -1,0 +1,1 @@
+"""Mining against decompressing alone, and against the straightforward way."""

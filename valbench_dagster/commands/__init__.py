@@ -1,0 +1,1 @@
+"""Commands: what `valbench` does, a module a subject. Each is imported only when it is run (see `cli`)."""

@@ -1,0 +1,1 @@
+"""Mining: the spans of a dump's files to sections, in worker processes that can be killed."""

@@ -1,0 +1,107 @@
+"""Candidates: where in raw XML a heading may stand that a pattern matches. Quick, and never wrong about a no.
+
+Here belongs the test that spares nearly every page the parsing. It reads bytes as they come out of the decoder, still
+escaped once, and gives places; whether a heading really stands there is `headings`, on the page's text.
+
+Why a no can be trusted: the line of a heading begins with `=` at a line's start, at the start of the text, or right
+behind something transparent, which ends in `>` or `__` (wikipedia.md, section 7, rules 7 and 8). The letters of its
+title stand in that line in their order, and next to each other unless markup or an entity is between or makes one of
+them. Lines with markup are therefore read as a heading of their own, and lines that a tag, a comment or open braces
+could continue into the next are always candidates.
+"""
+
+import re
+from html import unescape
+
+from valbench_dagster.wikitext.blanking import goes_on
+from valbench_dagster.wikitext.headings import headings
+from valbench_dagster.wikitext.keywords import fold
+from valbench_dagster.wikitext.link_names import LinkNames
+from valbench_dagster.wikitext.patterns import Patterns
+
+_LINES = re.compile(rb"\n=[^\n<]*")
+_MARKUP = re.compile(rb"[\[\]{}&]|''|__")
+_LINE_END = re.compile(rb"[\n<]")
+_TELLING = re.compile(
+    rb"&lt;|\{|[^\s=]&|;[^\s=]|(?<!\[)\[(?!\[)"
+    rb"|[^\s=](?:''|\[\[|\]\]|\||__)(?:[^\n]*(?:''|\[\[|\]\]|\||__))?[^\s=]"
+)
+"""Markup that can part the letters of a word, make one, or go on in the next line; around whole words it cannot."""
+_BEHIND = (re.compile(b"&gt;(=)"), re.compile(b"__(=)"))
+"""What stands before an `=` that begins a line for a reader only: a tag or comment, a switch."""
+_REFERENCE = re.compile(rb"&#")
+
+
+class Candidates:
+    """The test for one wiki: its patterns, and its names of links in titles."""
+
+    def __init__(self, patterns: Patterns, names: LinkNames) -> None:
+        self._patterns = patterns
+        self._names = names
+        self._keywords = sorted({each for each in patterns.letters if each is not None})
+        self._all = None in patterns.letters
+
+    def places(self, xml: bytes) -> list[int]:
+        """List offsets in `xml`, ascending, of lines that may be headings a pattern matches.
+
+        The first line of a text is not among them: see `opens`.
+        A character reference of XML (`&#61;`, which MediaWiki never writes) may be anything: its place is given too.
+        """
+        lines = _LINES.findall(xml)
+        joined = b"".join(lines)
+        numbers = range(len(lines)) if self._all else self._suspects(lines, joined)
+        found: list[int] = []
+        if numbers:
+            starts = [line.start() + 1 for line in _LINES.finditer(xml)]
+            found = [starts[number] for number in numbers]
+        found += self._elsewhere(xml)
+        found += [reference.start() for reference in _REFERENCE.finditer(xml)]
+        return sorted(found)
+
+    def _suspects(self, lines: list[bytes], joined: bytes) -> list[int]:
+        """Numbers of the lines, ascending, that hold a keyword, or hide one."""
+        numbers: set[int] = set()
+        folded = fold(joined.decode("utf-8", "replace"))
+        for keyword in self._keywords:
+            at = folded.find(keyword)
+            while at >= 0:
+                numbers.add(folded.count("\n", 0, at) - 1)
+                at = folded.find(keyword, at + 1)
+        number, counted = -1, 0
+        for markup in _MARKUP.finditer(joined):
+            step = joined.count(b"\n", counted, markup.start())
+            counted = markup.start()
+            if not step:
+                continue
+            number += step
+            if number not in numbers and self._may_hide(lines[number][1:]):
+                numbers.add(number)
+        return sorted(numbers)
+
+    def opens(self, xml: bytes, start: int) -> bool:
+        """Whether the text that starts at `start` opens with a line that may be such a heading."""
+        return xml.startswith(b"=", start) and self._may_match(xml, start)
+
+    def _elsewhere(self, xml: bytes) -> list[int]:
+        """Places of `=` that begins a line only for a reader, behind something transparent."""
+        places = [found.start(1) for behind in _BEHIND for found in behind.finditer(xml)]
+        return [place for place in places if self._may_match(xml, place)]
+
+    def _may_match(self, xml: bytes, place: int) -> bool:
+        end = _LINE_END.search(xml, place)
+        line = xml[place : end.start() if end else len(xml)]
+        folded = fold(line.decode("utf-8", "replace"))
+        return (
+            self._all
+            or any(keyword in folded for keyword in self._keywords)
+            or (_MARKUP.search(line) is not None and self._may_hide(line))
+        )
+
+    def _may_hide(self, line: bytes) -> bool:
+        """Whether the title of a line with markup may match although no keyword stands in it as it is written."""
+        if not _TELLING.search(line):
+            return False
+        text = unescape(line.decode("utf-8", "replace"))
+        if goes_on(text):
+            return True
+        return any(self._patterns.match(heading.title) is not None for heading in headings(text, self._names))
