@@ -33,6 +33,8 @@ MENDABLE = (
     "dumps.manifest:ManifestError",
     "dumps.server_settings:ServerSettingsError",
     "dumps.sources:TransferError",
+    "mining.pool:TooManyLostError",
+    "mining.pool:WorkerDiedError",
     "roster:RosterError",
     "settings:SettingsError",
     "wikitext.patterns:PatternsError",

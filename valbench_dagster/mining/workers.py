@@ -68,6 +68,8 @@ def started(
 ) -> Worker:
     """Start a worker (see `serve`) and return at once; what cannot be pickled raises as `pickle` does."""
     context = _context(start)
+    if isinstance(context, ForkServerContext):  # what the work imports, the server imports once for all workers
+        context.set_forkserver_preload(["__main__", work.__module__])
     ours, theirs = context.Pipe()
     slot = new_slot()
     process = context.Process(

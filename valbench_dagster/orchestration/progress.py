@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from valbench_dagster.dumps.fetch_progress import FetchProgress
 from valbench_dagster.llm.dispatcher import Progress
+from valbench_dagster.mining.mine import MineProgress
 from valbench_dagster.report.dump_lines import fetch_line, gigabytes
+from valbench_dagster.report.mining_lines import progress_line
 
 P = TypeVar("P")
 
@@ -140,6 +142,27 @@ class FetchRunProgress(StepProgress[FetchProgress]):
             },
             fetch_line(progress),
             progress.waiting,
+        )
+
+
+class MineRunProgress(StepProgress[MineProgress]):
+    """Of the step that mines a dump: bytes of the files as they lie."""
+
+    unit = "B"
+    scaled = True
+
+    def told(self, progress: MineProgress) -> Told:
+        """Bytes done, pages and sections so far, and the time left at the speed so far."""
+        speed = progress.bytes_done / progress.seconds if progress.seconds else 0.0
+        left = (progress.bytes_total - progress.bytes_done) / speed if speed else None
+        return Told(
+            progress.bytes_done,
+            progress.bytes_total,
+            {
+                "progress": f"{gigabytes(progress.bytes_done)}/{gigabytes(progress.bytes_total)} GB",
+                "time_left": _minutes(left),
+            },
+            progress_line(progress).strip(),
         )
 
 

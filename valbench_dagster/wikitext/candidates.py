@@ -21,15 +21,13 @@ from valbench_dagster.wikitext.patterns import Patterns
 
 _LINES = re.compile(rb"\n=[^\n<]*")
 _MARKUP = re.compile(rb"[\[\]{}&]|''|__")
+_BEHIND_TAG = re.compile(b"&gt;=")
 _LINE_END = re.compile(rb"[\n<]")
 _TELLING = re.compile(
     rb"&lt;|\{|[^\s=]&|;[^\s=]|(?<!\[)\[(?!\[)"
     rb"|[^\s=](?:''|\[\[|\]\]|\||__)(?:[^\n]*(?:''|\[\[|\]\]|\||__))?[^\s=]"
 )
 """Markup that can part the letters of a word, make one, or go on in the next line; around whole words it cannot."""
-_BEHIND = (re.compile(b"&gt;(=)"), re.compile(b"__(=)"))
-"""What stands before an `=` that begins a line for a reader only: a tag or comment, a switch."""
-_REFERENCE = re.compile(rb"&#")
 
 
 class Candidates:
@@ -55,7 +53,7 @@ class Candidates:
             starts = [line.start() + 1 for line in _LINES.finditer(xml)]
             found = [starts[number] for number in numbers]
         found += self._elsewhere(xml)
-        found += [reference.start() for reference in _REFERENCE.finditer(xml)]
+        found += _places_of(xml, b"&#", 1)
         return sorted(found)
 
     def _suspects(self, lines: list[bytes], joined: bytes) -> list[int]:
@@ -84,7 +82,8 @@ class Candidates:
 
     def _elsewhere(self, xml: bytes) -> list[int]:
         """Places of `=` that begins a line only for a reader, behind something transparent."""
-        places = [found.start(1) for behind in _BEHIND for found in behind.finditer(xml)]
+        places = [found.end() - 1 for found in _BEHIND_TAG.finditer(xml)]
+        places += [at + 2 for at in _places_of(xml, b"__=", 0)]
         return [place for place in places if self._may_match(xml, place)]
 
     def _may_match(self, xml: bytes, place: int) -> bool:
@@ -105,3 +104,15 @@ class Candidates:
         if goes_on(text):
             return True
         return any(self._patterns.match(heading.title) is not None for heading in headings(text, self._names))
+
+
+def _places_of(xml: bytes, wanted: bytes, rare: int) -> list[int]:
+    """Where `wanted` stands in `xml`, ascending; looked for by its byte at `rare`, which is found much faster."""
+    found: list[int] = []
+    sign = wanted[rare : rare + 1]
+    at = xml.find(sign)
+    while at >= 0:
+        if at >= rare and xml.startswith(wanted, at - rare):
+            found.append(at - rare)
+        at = xml.find(sign, at + 1)
+    return found
