@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test test-slow dev lint types validate check clean
+.PHONY: demo test test-slow dev lint types validate check bench clean
 
 demo: $(READY)          ## the whole chain on the bundled sample with the stand-in models; prints the leaderboard
 	$(BIN)/valbench demo
@@ -32,6 +32,10 @@ validate: $(READY)      ## the code location loads
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 check: lint types validate test
+
+bench: $(DEV_READY)     ## speed and memory of mining; needs VALBENCH_TEST_DUMPS and lbzip2, and a quiet machine
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.mining.run
 
 clean:
 	rm -rf $(VENV) build dist

@@ -76,7 +76,7 @@ class Mining:
     rules: Rules
     processes: int
     guard: Guard = field(default_factory=Guard)
-    span_bytes: int = 2 << 20
+    span_bytes: int = 1 << 20
     """Bytes of a file, as it lies, that one task takes (see `spans`); makes no difference to what comes out."""
     most_unordered: int = MOST_UNORDERED
     on_damage: OnDamage = "fail"
