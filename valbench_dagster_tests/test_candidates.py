@@ -3,6 +3,7 @@
 import re
 import sys
 from html import escape
+from time import process_time
 
 import pytest
 from hypothesis import example, given
@@ -145,3 +146,30 @@ def test_whatever_matches_by_the_exact_rules_is_a_candidate(text: str) -> None:
     found = [heading.title for heading in headings(text, NAMES)]
     if any(ENGLISH.match(title) for title in found):
         assert is_candidate(text)
+
+
+# Lines that look like headings, full of what is looked for: each was, or could be, quadratic.
+CROWDED = (
+    "\n=" + "debate " * 40_000,
+    "\n=debate" * 40_000,
+    "\n=" + "a'' " * 60_000,
+    "\n=" + "[[a|b]] " * 40_000,
+    "\n=a{{b" * 40_000,
+    "\n" + ">=" * 60_000,
+    "\n" + "__=" * 60_000,
+    "\n" + ">=a'' b" * 30_000,
+    "\n" + "-->== a {{ ==" * 20_000,
+)
+
+
+@pytest.mark.parametrize("wikitext", CROWDED)
+def test_a_crowded_page_takes_time_linear_in_its_length(wikitext: str) -> None:
+    def seconds(text: str) -> float:
+        xml, candidates = page(text), Candidates(ENGLISH, NAMES)
+        began = process_time()
+        candidates.places(xml)
+        return process_time() - began
+
+    # Quadratic time would be 16 times as much, and minutes for the whole.
+    once = min(seconds(wikitext[: len(wikitext) // 4]) for _ in range(2))
+    assert seconds(wikitext) < 10 * once + 1

@@ -11,6 +11,7 @@ could continue into the next are always candidates.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from html import unescape
 
 from valbench_dagster.wikitext.blanking import goes_on
@@ -21,13 +22,15 @@ from valbench_dagster.wikitext.patterns import Patterns
 
 _LINES = re.compile(rb"\n=[^\n<]*")
 _MARKUP = re.compile(rb"[\[\]{}&]|''|__")
-_BEHIND_TAG = re.compile(b"&gt;=")
+_BEHIND_TAG = re.compile(b"gt;=")  # `&gt;=`: without the frequent `&` it is found faster
 _LINE_END = re.compile(rb"[\n<]")
-_TELLING = re.compile(
-    rb"&lt;|\{|[^\s=]&|;[^\s=]|(?<!\[)\[(?!\[)"
-    rb"|[^\s=](?:''|\[\[|\]\]|\||__)(?:[^\n]*(?:''|\[\[|\]\]|\||__))?[^\s=]"
-)
+_TELLING = re.compile(rb"&lt;|\{|[^\s=]&|;[^\s=]|(?<!\[)\[(?!\[)")
+_PARTS = rb"(?:''|\[\[|\]\]|\||__)"
+_AFTER_LETTER, _BEFORE_LETTER = re.compile(rb"[^\s=]" + _PARTS), re.compile(_PARTS + rb"[^\s=]")
 """Markup that can part the letters of a word, make one, or go on in the next line; around whole words it cannot."""
+
+MOST_TRIED = 4
+"""Places on one line that are tried; a line with more of them, which is no prose, is a candidate as it is."""
 
 
 class Candidates:
@@ -42,8 +45,8 @@ class Candidates:
     def places(self, xml: bytes) -> list[int]:
         """List offsets in `xml`, ascending, of lines that may be headings a pattern matches.
 
-        The first line of a text is not among them: see `opens`.
-        A character reference of XML (`&#61;`, which MediaWiki never writes) may be anything: its place is given too.
+        The first line of a text is not among them: see `opens`. A character reference of XML (`&#61;`, which MediaWiki
+        never writes) may be anything: its place is given too. Takes time linear in `xml`, whatever it holds.
         """
         lines = _LINES.findall(xml)
         joined = b"".join(lines)
@@ -61,17 +64,8 @@ class Candidates:
         numbers: set[int] = set()
         folded = fold(joined.decode("utf-8", "replace"))
         for keyword in self._keywords:
-            at = folded.find(keyword)
-            while at >= 0:
-                numbers.add(folded.count("\n", 0, at) - 1)
-                at = folded.find(keyword, at + 1)
-        number, counted = -1, 0
-        for markup in _MARKUP.finditer(joined):
-            step = joined.count(b"\n", counted, markup.start())
-            counted = markup.start()
-            if not step:
-                continue
-            number += step
+            numbers.update(_lines_with(keyword, folded))
+        for number in _numbers(_MARKUP.finditer(joined), joined):
             if number not in numbers and self._may_hide(lines[number][1:]):
                 numbers.add(number)
         return sorted(numbers)
@@ -84,11 +78,22 @@ class Candidates:
         """Places of `=` that begins a line only for a reader, behind something transparent."""
         places = [found.end() - 1 for found in _BEHIND_TAG.finditer(xml)]
         places += [at + 2 for at in _places_of(xml, b"__=", 0)]
-        return [place for place in places if self._may_match(xml, place)]
+        kept: list[int] = []
+        line_end = tried = 0
+        for place in sorted(places):
+            if place >= line_end:
+                end = _LINE_END.search(xml, place)
+                line_end, tried = end.start() if end else len(xml), 0
+            tried += 1
+            if tried > MOST_TRIED or self._line_may_match(xml[place:line_end]):
+                kept.append(place)
+        return kept
 
     def _may_match(self, xml: bytes, place: int) -> bool:
         end = _LINE_END.search(xml, place)
-        line = xml[place : end.start() if end else len(xml)]
+        return self._line_may_match(xml[place : end.start() if end else len(xml)])
+
+    def _line_may_match(self, line: bytes) -> bool:
         folded = fold(line.decode("utf-8", "replace"))
         return (
             self._all
@@ -98,12 +103,40 @@ class Candidates:
 
     def _may_hide(self, line: bytes) -> bool:
         """Whether the title of a line with markup may match although no keyword stands in it as it is written."""
-        if not _TELLING.search(line):
+        if not (_TELLING.search(line) or _parts_a_word(line)):
             return False
         text = unescape(line.decode("utf-8", "replace"))
         if goes_on(text):
             return True
         return any(self._patterns.match(heading.title) is not None for heading in headings(text, self._names))
+
+
+def _parts_a_word(line: bytes) -> bool:
+    """Whether markup follows a letter, and the same or later markup is followed by one."""
+    after = _AFTER_LETTER.search(line)
+    return after is not None and _BEFORE_LETTER.search(line, after.start() + 1) is not None
+
+
+def _lines_with(keyword: str, lines: str) -> Iterator[int]:
+    """Numbers of the lines, each of which begins with its line end, that hold `keyword`; ascending, each once."""
+    number, counted = -1, 0
+    at = lines.find(keyword)
+    while at >= 0:
+        number += lines.count("\n", counted, at)
+        yield number
+        counted = lines.find("\n", at)
+        at = lines.find(keyword, counted) if counted >= 0 else -1
+
+
+def _numbers(found: Iterable[re.Match[bytes]], lines: bytes) -> Iterator[int]:
+    """Numbers of the lines, each of which begins with its line end, in which something was found, each once."""
+    number, counted = -1, 0
+    for each in found:
+        step = lines.count(b"\n", counted, each.start())
+        counted = each.start()
+        if step:
+            number += step
+            yield number
 
 
 def _places_of(xml: bytes, wanted: bytes, rare: int) -> list[int]:
