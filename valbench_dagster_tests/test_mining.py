@@ -165,6 +165,25 @@ def test_an_excerpt_may_have_its_pages_in_any_order_and_its_sections_are_sorted(
         assert (file.first_page_id, file.last_page_id) == (pages[0].page_id, pages[-1].page_id)
 
 
+def test_pages_that_another_program_wrote_are_found_as_well(tmp_path: Path) -> None:
+    pages = written_pages(5)
+    plain, written_anew = tmp_path / "plain.xml", tmp_path / "anew.xml"
+    xml = opening_xml("enwiki") + "".join(page_xml(page) for page in pages) + CLOSING_XML
+    plain.write_text(xml, encoding="utf-8")
+    written_anew.write_text(xml.replace("<page>", '<page xmlns="http://www.mediawiki.org/xml/export-0.11/">'))
+    assert mine(written_anew).places == mine(plain).places
+    assert mine(written_anew, span_bytes=1000).pages == len(pages)
+
+
+def test_pages_that_cannot_be_told_from_the_header_are_an_error_never_an_empty_dump(tmp_path: Path) -> None:
+    xml = opening_xml("enwiki") + "".join(page_xml(page) for page in written_pages(2)) + CLOSING_XML
+    prefixed = tmp_path / "prefixed.xml"
+    prefixed.write_text(xml.replace("<page>", "<w:page>").replace("</page>", "</w:page>"), encoding="utf-8")
+    error = mine(prefixed).error
+    assert error is not None
+    assert "prefixed.xml" in error
+
+
 def test_a_wiki_without_pages_is_mined(tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
     path.write_text(opening_xml("enwiki") + CLOSING_XML, encoding="utf-8")

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 
 from valbench_dagster.dumps.span_checks import Damage
 
-PAGE = b"<page>"
+PAGE = b"<page"
+"""How a page begins, with attributes or without: no other element of an export begins so, and no text holds a `<`."""
 PAGE_END = b"</page>"
 _SEAM = len(PAGE_END) - 1
 

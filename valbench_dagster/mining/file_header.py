@@ -39,7 +39,11 @@ def read_header(cut: Sequence[Span]) -> bytes:
         if len(header) > MOST_BETWEEN_PAGES:
             raise DumpError(f"{name}: no page in the first {len(header)} bytes of XML")
     try:
-        with read_export(io.BytesIO(header + CLOSING), name):
-            return header
+        with read_export(io.BytesIO(header + CLOSING), name) as export:
+            if next(iter(export), None) is None and not export.without_revision:
+                return header
     except DumpError as error:
         raise DumpError(f"{broken}; fetch the file again") if broken else error from error
+    raise DumpError(
+        f"{name}: pages are written in a way that is not known here; expected {PAGE.decode()}> or attributes"
+    )
