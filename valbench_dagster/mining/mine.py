@@ -85,7 +85,7 @@ class Mining:
     mined_files: list[MinedFile] = field(default_factory=list)
     damages: list[DumpDamage] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    """CPU time of the workers by what it went to, and under `files` the time from the first task to the last."""
+    """Time of the workers, by the clock, by what it went to; under `files` the time from the first task to the last."""
     tally: Tally = field(init=False)
 
     def __post_init__(self) -> None:
