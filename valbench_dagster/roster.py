@@ -1,20 +1,17 @@
 """The roster: which models are asked, who annotates, writes and judges, and where they are served.
 
-Reads `roster.toml` into frozen models, refuses unknown keys, and reports every problem at once with file, line and
-key. What a prompt says and how a server is called stand elsewhere.
+Here belongs what may stand in `roster.toml`, as frozen models that refuse unknown keys, and what an entry comes to when
+it is called. Reading the file is `roster_file.py`; what a prompt says and how a server is called stand elsewhere.
 """
 
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from valbench_dagster.llm.calls import ServedModel
+from valbench_dagster.llm.calls import ApiKind, Prices, ServedModel, Structured
 from valbench_dagster.llm.endpoint import STAND_INS
-from valbench_dagster.prompting import Prompt, PromptError, custom_system_prompt, load_prompt
+from valbench_dagster.prompting import Prompt, custom_system_prompt, load_prompt
 
 Split = Literal["test", "validation", "train", "all"]
 # Names become partition keys, asset keys and folder names: a comma, a bar or a slash in one breaks the UI (Dagster
@@ -37,28 +34,58 @@ class Defaults(_Entry):
     annotator: Name
     writer: Name
     judges: tuple[Name, ...] = Field(min_length=1)
+    subset: float = Field(default=1.0, gt=0, le=1)
+    """Share of the split's articles that is asked; smaller ones lie inside larger ones of the same seed."""
+    subset_seed: int = 0
+    max_cost: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_calls: int | None = Field(default=None, gt=0)
+    """The most a run spends, in money, tokens and calls; a run may be launched with others."""
 
 
 class Endpoint(_Entry):
-    """An OpenAI-compatible server. `provider` names it in fingerprints: a server that moves keeps its ledger."""
+    """An OpenAI-compatible server.
+
+    `provider` names it in fingerprints: endpoints of one provider serve the same models, so that a server which moves,
+    or has a second address, keeps its ledger.
+    """
 
     base_url: str = Field(min_length=1)
     provider: Name
     key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    api: Literal["chat"] = "chat"
+    api: ApiKind = "chat"
     concurrency: int = Field(default=64, ge=1, le=4096)
+    requests_per_minute: int = Field(default=0, ge=0)
+    tokens_per_minute: int = Field(default=0, ge=0)
+    """0: no bound but the server's own."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """How many processes a step calls from; they share `concurrency` and rates."""
     runs: int = Field(default=8, ge=1)
     """How many runs may use the endpoint at once: the size of its pool in Dagster."""
     timeout_s: float = Field(default=600.0, gt=0)
+    connect_timeout_s: float = Field(default=30.0, gt=0)
+    first_byte_timeout_s: float | None = Field(default=None, gt=0)
+    attempts: int = Field(default=6, ge=1)
+    down_after_s: float = Field(default=300.0, gt=0)
+    """Seconds without any reply after which a run stops and says so."""
     price_in: float = Field(default=0.0, ge=0)
     price_out: float = Field(default=0.0, ge=0)
+    price_cached_in: float | None = Field(default=None, ge=0)
+    """Per million tokens; a model's own prices come first."""
+    structured: Structured = "auto"
+    batch: bool = False
+    """Whether calls go through the provider's Batch API: for less money, within a day."""
+    batch_discount: float = Field(default=0.5, ge=0, le=1)
+    batch_poll_s: float = Field(default=30.0, gt=0)
+    batch_requests: int = Field(default=50_000, ge=1, le=50_000)
+    query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     extra_body: Mapping[str, Any] = {}
     ca_file: str | None = None
     proxy: str | None = None
 
 
-class _Sampling(_Entry):
+class Sampling(_Entry):
     """Settings of the request body; one that is left out is not sent (reasoning models refuse temperature)."""
 
     endpoint: Name
@@ -68,18 +95,30 @@ class _Sampling(_Entry):
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1)
     reasoning_effort: str | None = None
     seed: int | None = None
+    """Each sample of a prompt, and each re-ask, is sent the next seed."""
+    web_search: bool = False
+    """Whether the model may search the web (API kind `responses` alone)."""
+    template: str | None = Field(default=None, min_length=1)
+    """What makes one text of system prompt and question (API kind `completions` alone)."""
+    structured: Structured | None = None
+    answers_as: tuple[str, ...] = ()
+    """Names besides `model` under which its replies may come; `*` allows any."""
+    price_in: float | None = Field(default=None, ge=0)
+    price_out: float | None = Field(default=None, ge=0)
+    price_cached_in: float | None = Field(default=None, ge=0)
     extra_body: Mapping[str, Any] = {}
 
     def settings(self) -> dict[str, Any]:
         """Give the fields of the request body that this entry sets."""
-        fields = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "reasoning_effort", "seed")
+        fields = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed")
         named = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         return {**self.extra_body, **named}
 
 
-class WorkerEntry(_Sampling):
+class WorkerEntry(Sampling):
     """A model that annotates, writes or judges."""
 
 
@@ -92,12 +131,14 @@ class JudgeEntry(_Entry):
     orders: tuple[Literal["as_asked", "swapped"], ...] = Field(default=("as_asked",), min_length=1)
 
 
-class ModelEntry(_Sampling):
+class ModelEntry(Sampling):
     """A respondent: one partition of the UI."""
 
     id: Name
     family: str | None = None
     system_prompt: str = "paper"
+    samples: int = Field(default=1, ge=1, le=1000)
+    """Replies to each prompt; metrics average within a pair."""
 
 
 class SystemPromptEntry(_Entry):
@@ -130,13 +171,40 @@ class Roster(_Entry):
     def served(self, entry: WorkerEntry | ModelEntry) -> ServedModel:
         """Give what a call to this entry's model is made of: the endpoint's extra body under the entry's settings."""
         endpoint = self.endpoint[entry.endpoint]
+        settings = {**endpoint.extra_body, **entry.settings()}
+        if entry.reasoning_effort is not None:
+            effort = entry.reasoning_effort
+            settings |= (
+                {"reasoning": {"effort": effort}} if endpoint.api == "responses" else {"reasoning_effort": effort}
+            )
+        if entry.web_search:
+            settings["tools"] = [*settings.get("tools", ()), {"type": "web_search"}]
         return ServedModel(
             endpoint=entry.endpoint,
             provider=endpoint.provider,
             api=endpoint.api,
             model=entry.model,
             revision=entry.revision,
-            settings={**endpoint.extra_body, **entry.settings()},
+            settings=settings,
+            template=entry.template,
+            structured=entry.structured or endpoint.structured,
+            answers_as=entry.answers_as,
+            prices=self._prices(endpoint, entry),
+        )
+
+    @staticmethod
+    def _prices(endpoint: Endpoint, entry: Sampling) -> Prices:
+        """Give the entry's prices, else the endpoint's, as they are after the discount of a batch."""
+        own = (entry.price_in, entry.price_out, entry.price_cached_in)
+        shared = (endpoint.price_in, endpoint.price_out, endpoint.price_cached_in)
+        tokens_in, tokens_out, cached_in = (
+            mine if mine is not None else theirs for mine, theirs in zip(own, shared, strict=True)
+        )
+        factor = 1.0 - endpoint.batch_discount if endpoint.batch else 1.0
+        return Prices(
+            (tokens_in or 0.0) * factor,
+            (tokens_out or 0.0) * factor,
+            None if cached_in is None else cached_in * factor,
         )
 
     def respondent_prompt(self, entry: ModelEntry) -> Prompt:
@@ -149,116 +217,3 @@ class Roster(_Entry):
         """Tell whether an endpoint serves stand-ins: by address in this process, by provider over the wire."""
         endpoint = self.endpoint[endpoint_name]
         return endpoint.base_url == STAND_INS or endpoint.provider == "stand-ins"
-
-
-def load_roster(path: Path) -> Roster:
-    """Read and check a roster; raises `RosterError` with every problem in it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RosterError(f"there is no roster at {path}: set VALBENCH_ROSTER or run `valbench init`") from error
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RosterError(f"{path}: {error}") from error
-    where = _Lines(text)
-    try:
-        roster = Roster.model_validate(data)
-    except ValidationError as error:
-        problems = [(item["loc"], _sentence(dict(item))) for item in error.errors()]
-    else:
-        problems = list(_cross_references(roster))
-        if not problems:
-            return roster
-    lines = sorted((where.line(place), _key(place), message) for place, message in problems)
-    listing = "\n".join(f"{path}:{line}: {key}: {message}" for line, key, message in lines)
-    count = f"{len(lines)} problem{'s' * (len(lines) > 1)}"
-    raise RosterError(f"{count} in the roster:\n{listing}\nMend the file, then run: valbench doctor")
-
-
-def _sentence(error: dict[str, Any]) -> str:
-    if error["type"] == "extra_forbidden":
-        return "no such key here; is it misspelt?"
-    if error["type"] == "missing":
-        return "is missing"
-    found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r})"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}{found}"
-
-
-def _cross_references(roster: Roster) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Find names that name nothing, and models that stand twice."""
-
-    def unknown(kind: str, name: str, known: Mapping[str, Any]) -> str:
-        return f"there is no [{kind}.{name}]; there are: {', '.join(sorted(known)) or 'none'}"
-
-    for role in ("annotator", "writer"):
-        if (name := getattr(roster.defaults, role)) not in roster.worker:
-            yield ("defaults", role), unknown("worker", name, roster.worker)
-    for name in roster.defaults.judges:
-        if name not in roster.judge:
-            yield ("defaults", "judges"), unknown("judge", name, roster.judge)
-    for name, judge in roster.judge.items():
-        if judge.worker not in roster.worker:
-            yield ("judge", name, "worker"), unknown("worker", judge.worker, roster.worker)
-        if len(set(judge.orders)) < len(judge.orders):
-            yield ("judge", name, "orders"), "names an order twice"
-        if not re.fullmatch(r"judge_[a-z0-9_]+", judge.prompt):
-            yield ("judge", name, "prompt"), f"{judge.prompt!r} is no judge prompt (judge_v3, judge_released)"
-        else:
-            yield from _prompt_problem(("judge", name, "prompt"), judge.prompt, judge.prompt_version)
-    asked: list[tuple[tuple[str | int, ...], _Sampling]] = [
-        *((("worker", name), worker) for name, worker in roster.worker.items()),
-        *((("model", index), model) for index, model in enumerate(roster.model)),
-    ]
-    for place, entry in asked:
-        if entry.endpoint not in roster.endpoint:
-            yield (*place, "endpoint"), unknown("endpoint", entry.endpoint, roster.endpoint)
-    seen: set[str] = set()
-    for index, model in enumerate(roster.model):
-        if model.id in seen:
-            yield ("model", index, "id"), f"{model.id!r} stands twice"
-        seen.add(model.id)
-        if model.system_prompt not in roster.system_prompt:
-            yield from _prompt_problem(("model", index, "system_prompt"), f"respondent_{model.system_prompt}", None)
-
-
-def _prompt_problem(
-    place: tuple[str | int, ...], name: str, version: int | None
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    try:
-        load_prompt(name, version)
-    except PromptError as error:
-        yield place, str(error.args[0])
-
-
-def _key(place: tuple[str | int, ...]) -> str:
-    return ".".join(f"[{part + 1}]" if isinstance(part, int) else part for part in place).replace(".[", "[")
-
-
-class _Lines:
-    """Where a key stands in the file, for messages: `tomllib` does not say."""
-
-    def __init__(self, text: str) -> None:
-        self._at: dict[tuple[str | int, ...], int] = {}
-        table: tuple[str | int, ...] = ()
-        arrays: dict[str, int] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            if found := re.match(r"\s*\[\[([^\]]+)\]\]", line):
-                name = found[1].strip()
-                arrays[name] = arrays.get(name, -1) + 1
-                table = (name, arrays[name])
-            elif found := re.match(r"\s*\[([^\]]+)\]", line):
-                table = tuple(part.strip().strip("\"'") for part in found[1].split("."))
-            elif found := re.match(r"\s*[\"']?([^\"'=\s]+)[\"']?\s*=", line):
-                self._at.setdefault((*table, found[1]), number)
-                continue
-            else:
-                continue
-            self._at.setdefault(table, number)
-
-    def line(self, place: tuple[str | int, ...]) -> int:
-        """Give the line of a key, else that of the nearest table around it, else 1."""
-        for length in range(len(place), 0, -1):
-            if (number := self._at.get(place[:length])) is not None:
-                return number
-        return 1

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from valbench_dagster.llm.calls import Message, Question, Reply, Request, ServedModel, nothing_wrong
-from valbench_dagster.llm.endpoint import TransportFault
+from valbench_dagster.llm.endpoint import EndpointSettings, Received, TransportFault
 from valbench_dagster.llm.ledger import FinishedCall, StoredFailure
 
 START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -55,6 +55,9 @@ class MemoryLedger:
         self._clock = clock
         self._store_takes = store_takes
 
+    def known(self, fingerprints: Sequence[str]) -> set[str]:
+        return {call.fingerprint for call in self.calls if call.reply is not None} & set(fingerprints)
+
     def replies(self, fingerprints: Sequence[str]) -> dict[str, bytes]:
         self.looked_up.append(len(fingerprints))
         wanted, found = set(fingerprints), {}
@@ -93,7 +96,7 @@ class ScriptedTransport:
     def __init__(
         self, script: Callable[[Request, int], Step], clock: FakeClock, concurrency: int = 4, takes: float = 1.0
     ) -> None:
-        self.concurrency = concurrency
+        self.settings = EndpointSettings("fake", "http://fake/v1", concurrency=concurrency)
         self.sent: list[tuple[float, str, int]] = []
         self.most_at_once = 0
         self._script = script
@@ -102,7 +105,7 @@ class ScriptedTransport:
         self._tries: dict[str, int] = {}
         self._inside = 0
 
-    async def send(self, request: Request) -> bytes:
+    async def send(self, request: Request, body: bytes) -> Received:
         number = self._tries[request.fingerprint] = self._tries.get(request.fingerprint, 0) + 1
         self.sent.append((self._clock.time, request.messages[-1].content, request.sample))
         self._inside += 1
@@ -114,7 +117,7 @@ class ScriptedTransport:
         step = self._script(request, number)
         if isinstance(step, TransportFault):
             raise step
-        return step
+        return Received(step)
 
 
 def completion(

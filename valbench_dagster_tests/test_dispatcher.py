@@ -178,7 +178,7 @@ def test_a_fatal_status_stops_the_run_at_its_first_reply(code: int) -> None:
     with pytest.raises(EndpointRefused, match="no entry") as caught:
         asyncio.run(asking(asked, ledger, transport, clock))
     assert (caught.value.endpoint, caught.value.status) == ("lab", code)
-    assert len(transport.sent) <= 2 + transport.concurrency
+    assert len(transport.sent) <= 2 + transport.settings.concurrency
     assert ledger.calls == []
 
 

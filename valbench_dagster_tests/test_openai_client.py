@@ -21,8 +21,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from valbench_dagster.adapters.openai_client import OpenAITransport
+from valbench_dagster.llm.apis.wire import request_body
 from valbench_dagster.llm.calls import Message, Request, ServedModel
-from valbench_dagster.llm.endpoint import EndpointSettings, TransportFault, request_body
+from valbench_dagster.llm.endpoint import EndpointSettings, TransportFault
 from valbench_dagster_tests.llm_fakes import completion, request
 
 KEY = "sk-very-secret-key-0123456789"
@@ -75,6 +76,10 @@ class LoopbackServer:
             await asyncio.gather(*self.handlers)
 
 
+async def sent(transport: OpenAITransport, asked: Request) -> bytes:
+    return (await transport.send(asked, orjson.dumps(request_body(asked)))).body
+
+
 def http(status: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
@@ -87,7 +92,7 @@ def talk(server: LoopbackServer, asked: Request | None = None, **settings: Any) 
         async with server.serving():
             given = {"name": "lab", "base_url": server.url, "api_key": KEY, "concurrency": 2, "timeout_s": 20.0}
             async with OpenAITransport(EndpointSettings(**{**given, **settings})) as transport:
-                return await transport.send(asked or request("hello"))
+                return await sent(transport, asked or request("hello"))
 
     return asyncio.run(run())
 
@@ -274,7 +279,7 @@ def test_a_proxy_is_asked_for_the_whole_address() -> None:
         async with server.serving():
             settings = EndpointSettings("lab", "http://model.invalid/v1", KEY, proxy=f"http://127.0.0.1:{server.port}")
             async with OpenAITransport(settings) as transport:
-                return await transport.send(request("hello"))
+                return await sent(transport, request("hello"))
 
     assert asyncio.run(run()) == completion("yes")
     assert server.head.startswith("post http://model.invalid/v1/chat/completions")
@@ -317,7 +322,7 @@ def no_network() -> Iterator[None]:
 def in_process(app: Callable[..., Awaitable[None]], *asked: Request) -> list[bytes]:
     async def run() -> list[bytes]:
         async with OpenAITransport(EndpointSettings("stand-ins", "stand-ins:"), app=app) as transport:
-            return await asyncio.gather(*(transport.send(one) for one in asked))
+            return await asyncio.gather(*(sent(transport, one) for one in asked))
 
     with no_network():
         return asyncio.run(run())

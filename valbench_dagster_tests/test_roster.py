@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from valbench_dagster.project_files import project_file
-from valbench_dagster.roster import Roster, RosterError, load_roster
+from valbench_dagster.roster import Roster, RosterError
+from valbench_dagster.roster_file import load_roster
 
 GOOD = """
 [defaults]

@@ -70,6 +70,12 @@ _calls = Table(
     Column("latency", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("run", Text, nullable=False),
+    Column("schema_mode", String(16)),
+    Column("served_model", Text),
+    Column("cached_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("cost", Float),
+    Column("batch", Text),
     sqlite_autoincrement=True,
 )
 _index = Index("calls_by_fingerprint", _calls.c.fingerprint, _calls.c.kind, _calls.c.id)
@@ -119,6 +125,11 @@ class SqlLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def known(self, fingerprints: Sequence[str]) -> set[str]:
+        """Give those fingerprints that have a stored reply."""
+        columns = select(_calls.c.fingerprint).where(_calls.c.kind == "reply")
+        return {fingerprint for (fingerprint,) in self._look_up(columns, fingerprints)}
 
     def replies(self, fingerprints: Sequence[str]) -> dict[str, bytes]:
         """Give the stored reply of each fingerprint that has one: of several, the one with the lowest id."""

@@ -13,10 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-import orjson
-
+from valbench_dagster.llm.apis.wire import path_of
 from valbench_dagster.llm.calls import Request
-from valbench_dagster.llm.endpoint import STAND_INS, EndpointSettings, FaultKind, TransportFault, request_body
+from valbench_dagster.llm.endpoint import STAND_INS, EndpointSettings, FaultKind, Received, TransportFault
 from valbench_dagster.llm.retry import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ class OpenAITransport:
 
         if settings.api_key is not None and not (settings.api_key.isascii() and settings.api_key.isprintable()):
             raise ValueError(f"endpoint {settings.name}: its key holds a character that no header may (a line break?)")
-        self.concurrency = settings.concurrency
-        self._timeout_s = settings.timeout_s
+        self.settings = settings
         self._secrets = _secrets(settings)
         self._client = _open_client(settings, app)
         keyed = settings.api_key or any(name.lower() == "authorization" for name in settings.headers)
@@ -77,8 +75,8 @@ class OpenAITransport:
         """Close all connections."""
         await self._client.close()
 
-    async def send(self, request: Request) -> bytes:
-        """Send one request once; give the body of a 2xx answer as it came, or raise `TransportFault`.
+    async def send(self, request: Request, body: bytes) -> Received:
+        """Send one request, whose JSON is `body`, once; give the body of a 2xx answer, or raise `TransportFault`.
 
         The time limit is for the whole of it: a server that sends a byte now and then is too slow as well.
         """
@@ -86,15 +84,15 @@ class OpenAITransport:
         from httpx2 import HTTPError, Response
         from openai import APIConnectionError, APIStatusError
 
-        body = orjson.dumps(request_body(request))
+        limit = self.settings.timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(limit):
                 answer = await self._client.post(
-                    "chat/completions", content=body, cast_to=Response, options=self._options
+                    path_of(request.served.api), content=body, cast_to=Response, options=self._options
                 )
-                return answer.content
+                return Received(answer.content)
         except TimeoutError:
-            fault = TransportFault("timeout", None, f"no complete answer within {self._timeout_s:g} s")
+            fault = TransportFault("timeout", None, f"no complete answer within {limit:g} s")
         except APIStatusError as error:
             wait = retry_after_seconds(error.response.headers, datetime.now(UTC))
             fault = TransportFault("status", error.status_code, self._clean(_server_message(error.body)), wait)

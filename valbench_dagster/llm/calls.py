@@ -15,12 +15,44 @@ Outcome = Literal["reply", "unparsed", "rejected", "failed"]
 """`reply`: usable; `unparsed`: replied, never usably; `rejected`: refused by the API; `failed`: no reply was had."""
 
 
+ApiKind = Literal["chat", "responses", "completions"]
+"""What an endpoint is called by: OpenAI's chat completions, its Responses, or plain completions of a base model."""
+
+SchemaMode = Literal["json_schema", "json_object", "prompt"]
+"""How a reply is held to a schema: the server is given it and obeys; the server is told to write JSON, and the prompt
+what; the prompt alone says so."""
+
+Structured = Literal["auto", "json_schema", "json_object", "prompt"]
+"""A `SchemaMode` that the roster pins, or `auto`: the strictest that the server turns out to obey."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a million tokens cost: of the prompt, of the reply (reasoning included), and of the prompt from a cache.
+
+    `cached_in` null: cached tokens cost as much as others. Amounts are in whatever currency the roster's are.
+    """
+
+    tokens_in: float = 0.0
+    tokens_out: float = 0.0
+    cached_in: float | None = None
+
+    def cost(self, input_tokens: int | None, output_tokens: int | None, cached_tokens: int | None = None) -> float:
+        """Give what a call cost; tokens that a server does not count cost nothing that we could know of."""
+        cached = min(cached_tokens or 0, input_tokens or 0)
+        cached_price = self.tokens_in if self.cached_in is None else self.cached_in
+        fresh = (input_tokens or 0) - cached
+        return (fresh * self.tokens_in + cached * cached_price + (output_tokens or 0) * self.tokens_out) / 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model as an endpoint serves it, with every setting that shapes its replies.
 
-    `endpoint` is the roster's name of the server and only says where to send; all else is part of the fingerprint.
-    `settings` are the fields of the request body besides model, messages and schema, as they are sent.
+    `settings` are the fields of the request body besides model, messages and schema, as they are sent; `template` (of
+    the API kind `completions` alone) makes one text of the messages. These, `provider`, `api`, `model`, `revision` and
+    a pinned `structured` are part of the fingerprint. Operational, and no part of it: `endpoint`, the roster's name of
+    the server; `answers_as`, names besides `model` that its replies may bear; `prices`.
     """
 
     endpoint: str
@@ -29,6 +61,10 @@ class ServedModel:
     model: str
     revision: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+    template: str | None = None
+    structured: Structured = "auto"
+    answers_as: tuple[str, ...] = ()
+    prices: Prices = Prices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +89,23 @@ class Request:
     def fingerprint(self) -> str:
         """Hash of everything that could change the reply and nothing operational (DESIGN: identity)."""
         served = self.served
-        return identify(
-            "request",
-            {
-                "provider": served.provider,
-                "api": served.api,
-                "model": served.model,
-                "revision": served.revision,
-                "settings": dict(served.settings),
-                "messages": [[message.role, message.content] for message in self.messages],
-                "schema": None if self.schema is None else {"name": self.schema_name, "schema": dict(self.schema)},
-                "sample": self.sample,
-            },
-        )
+        decisive: dict[str, Any] = {
+            "provider": served.provider,
+            "api": served.api,
+            "model": served.model,
+            "revision": served.revision,
+            "settings": dict(served.settings),
+            "messages": [[message.role, message.content] for message in self.messages],
+            "schema": None if self.schema is None else {"name": self.schema_name, "schema": dict(self.schema)},
+            "sample": self.sample,
+        }
+        if served.template is not None:
+            decisive["template"] = served.template
+        # Left to itself the engine asks for a schema as strictly as the server can: that is one way of asking. Only a
+        # looser one that the roster pins is another.
+        if self.schema is not None and served.structured in ("json_object", "prompt"):
+            decisive["structured"] = served.structured
+        return identify("request", decisive)
 
     def asked_again(self, *, truncated: bool) -> "Request":
         """Give the request that asks the same once more: the next sample, with twice the limit if it was cut short."""
@@ -85,7 +125,9 @@ class Reply:
 
     `text` is null or empty where it said nothing; `reasoning` is apart and never part of `text`; `refusal` is the
     API's own refusal field, `finish_reason` the server's word for why it stopped (`stop`, `length`,
-    `content_filter`, ...). Tokens are null where the server does not count.
+    `content_filter`, ...). Tokens are null where the server does not count; `cached_tokens` are among the input's,
+    `reasoning_tokens` among the output's. `citations` are the addresses that a web search found and the text names, in
+    order, each once. `system_fingerprint` is the server's word for what it ran, null if it has none.
     """
 
     text: str | None
@@ -95,6 +137,10 @@ class Reply:
     served_model: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    citations: tuple[str, ...] = ()
+    system_fingerprint: str | None = None
 
 
 def nothing_wrong(_reply: Reply) -> str | None:

@@ -87,10 +87,11 @@ class _Lane:
     """One endpoint: its queue and its caller."""
 
     def __init__(self, transport: Transport, rules: RetryRules, clock: Clock, rng: Random, run: str) -> None:
-        gate = Gate(transport.concurrency, rules, clock)
+        concurrency = transport.settings.concurrency
+        gate = Gate(concurrency, rules, clock)
         self.caller = Caller(transport, gate, rules, clock, rng, run)
-        self.queue: asyncio.Queue[_Job] = asyncio.Queue(maxsize=transport.concurrency)
-        self.workers = 2 * transport.concurrency
+        self.queue: asyncio.Queue[_Job] = asyncio.Queue(maxsize=concurrency)
+        self.workers = 2 * concurrency
 
 
 class _Run:

@@ -36,6 +36,15 @@ class FinishedCall:
     latency: float
     attempts: int
     run: str
+    schema_mode: str | None = None
+    """How the reply was held to a schema (`calls.SchemaMode`); null where the request has none."""
+    served_model: str | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: float | None = None
+    """By the roster's prices when the call was made; null without a reply."""
+    batch: str | None = None
+    """The provider's id of the batch it was part of; null for a call of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,47 @@ class StoredFailure:
     message: str
 
 
+BatchEventKind = Literal["planned", "uploaded", "created", "ended", "collected", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEvent:
+    """One thing that happened to a batch of calls: stored before what comes next is begun.
+
+    `batch` is our own key of it. `planned`: `fingerprints` are to be sent; `uploaded`: the provider holds the file
+    `remote_id`; `created`: it works on the batch `remote_id`; `ended`: it will do no more, `detail` is its word for
+    how; `collected`: every line it gave is in the ledger; `abandoned`: nothing of it will come, `detail` says why.
+    """
+
+    batch: str
+    kind: BatchEventKind
+    endpoint: str
+    provider: str
+    at: str
+    run: str
+    remote_id: str | None = None
+    fingerprints: tuple[str, ...] = ()
+    detail: str | None = None
+
+
+class BatchLog(Protocol):
+    """What the batch flow needs of a ledger beside its calls."""
+
+    async def record(self, event: BatchEvent) -> None:
+        """Store an event; return when it can no longer be lost."""
+        ...
+
+    def batch_events(self, provider: str) -> list[BatchEvent]:
+        """Give every event of a provider's batches that are neither collected nor abandoned, in order."""
+        ...
+
+
 class Ledger(Protocol):
     """What the dispatcher and the steps need of a ledger."""
+
+    def known(self, fingerprints: Sequence[str]) -> set[str]:
+        """Give those fingerprints that have a stored reply, without reading it."""
+        ...
 
     def replies(self, fingerprints: Sequence[str]) -> dict[str, bytes]:
         """Give the stored reply (JSON as it came) of each fingerprint that has one."""

@@ -9,8 +9,9 @@ from random import Random
 
 import orjson
 
+from valbench_dagster.llm.apis.wire import request_body
 from valbench_dagster.llm.calls import Reply, Request
-from valbench_dagster.llm.endpoint import Transport, TransportFault, request_body
+from valbench_dagster.llm.endpoint import Transport, TransportFault
 from valbench_dagster.llm.gate import Gate
 from valbench_dagster.llm.ledger import CallKind, FinishedCall
 from valbench_dagster.llm.replies import BadReply, read_reply
@@ -46,13 +47,14 @@ class Caller:
         """
         endpoint, model = request.served.endpoint, request.served.model
         attempts = throttled = 0
+        body = orjson.dumps(request_body(request))
         first = self._clock.monotonic()
         while True:
             await self._gate.enter()
             started_at, started = self._clock.now(), self._clock.monotonic()
             raw, fault = b"", None
             try:
-                raw = await self._transport.send(request)
+                raw = (await self._transport.send(request, body)).body
             except TransportFault as caught:
                 fault = caught
             finally:
@@ -94,7 +96,7 @@ class Caller:
                 endpoint=endpoint,
                 provider=request.served.provider,
                 model=model,
-                request=orjson.dumps(request_body(request)),
+                request=body,
                 reply=raw if reply is not None else None,
                 status=200 if fault is None else fault.status,
                 message=None if fault is None else str(fault),
@@ -104,6 +106,13 @@ class Caller:
                 latency=latency,
                 attempts=attempts + throttled,
                 run=self._run,
+                schema_mode=None if request.schema is None else "json_schema",
+                served_model=None if reply is None else reply.served_model,
+                cached_tokens=None if reply is None else reply.cached_tokens,
+                reasoning_tokens=None if reply is None else reply.reasoning_tokens,
+                cost=None
+                if reply is None
+                else request.served.prices.cost(reply.input_tokens, reply.output_tokens, reply.cached_tokens),
             )
             return Tried(stored, reply, fault)
 

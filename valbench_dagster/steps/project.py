@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from valbench_dagster.adapters.facts import Facts
-from valbench_dagster.roster import Roster, load_roster
+from valbench_dagster.roster import Roster
+from valbench_dagster.roster_file import load_roster
 from valbench_dagster.settings import Settings, read_settings
 
 
