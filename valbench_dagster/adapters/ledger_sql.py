@@ -76,6 +76,7 @@ _calls = Table(
     Column("reasoning_tokens", Integer),
     Column("cost", Float),
     Column("batch", Text),
+    Column("step", Text),
     sqlite_autoincrement=True,
 )
 _index = Index("calls_by_fingerprint", _calls.c.fingerprint, _calls.c.kind, _calls.c.id)

@@ -45,6 +45,8 @@ class FinishedCall:
     """By the roster's prices when the call was made; null without a reply."""
     batch: str | None = None
     """The provider's id of the batch it was part of; null for a call of its own."""
+    step: str | None = None
+    """What it was made for: fact table and partition, as `responses/enwiki-20261101/llama`; null outside of a step."""
 
 
 @dataclass(frozen=True, slots=True)
