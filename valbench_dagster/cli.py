@@ -14,6 +14,8 @@ COMMANDS = {
     "demo": "project:demo",
     "evaluate": "project:evaluate",
     "leaderboard": "project:leaderboard",
+    "ledger": "ledger:ledger",
+    "plan": "planning:plan",
     "prepare": "project:prepare",
     "init": "project:init",
     "doctor": "project:doctor",
@@ -27,6 +29,8 @@ COMMANDS = {
 
 MENDABLE = (
     "adapters.facts:FactsError",
+    "adapters.ledger.errors:LedgerRefused",
+    "adapters.ledger.errors:LedgerUnwritable",
     "dumps.catalogue:CatalogueError",
     "dumps.decode:DumpError",
     "dumps.names:DumpFilesError",
@@ -37,6 +41,7 @@ MENDABLE = (
     "mining.pool:WorkerDiedError",
     "roster:RosterError",
     "settings:SettingsError",
+    "steps.planning:PlanError",
     "wikitext.patterns:PatternsError",
 )
 """Errors whose message tells a person what to do: shown without a stack of calls, like a file that is missing."""

@@ -136,7 +136,7 @@ class Issue:
     """One annotation: whether a section discusses a divergent issue, and how widely known it is (paper, A.1.2)."""
 
     TABLE: ClassVar[str] = "issues"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     KEY: ClassVar[tuple[str, ...]] = ("page_id", "heading_index")
 
     snapshot: Annotated[str, "Snapshot key"]
@@ -157,6 +157,8 @@ class Issue:
     fingerprint: Annotated[str, "Fingerprint of the request whose reply is used (or of the last one asked)"]
     input_tokens: Annotated[int | None, "Tokens of the prompt, as the server counted"]
     output_tokens: Annotated[int | None, "Tokens of the reply, as the server counted"]
+    cached_tokens: Annotated[int | None, "How many of the input tokens came from the server's cache; null if not told"]
+    reasoning_tokens: Annotated[int | None, "How many of the output tokens are reasoning; null if not told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class CandidatePair:
     """One generated pair of questions about one issue, accepted or not (paper, A.1.3)."""
 
     TABLE: ClassVar[str] = "candidate_pairs"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     KEY: ClassVar[tuple[str, ...]] = ("page_id", "heading_index")
 
     snapshot: Annotated[str, "Snapshot key"]
@@ -187,6 +189,8 @@ class CandidatePair:
     fingerprint: Annotated[str, "Fingerprint of the request whose reply is used (or of the last one asked)"]
     input_tokens: Annotated[int | None, "Tokens of the prompt, as the server counted"]
     output_tokens: Annotated[int | None, "Tokens of the reply, as the server counted"]
+    cached_tokens: Annotated[int | None, "How many of the input tokens came from the server's cache; null if not told"]
+    reasoning_tokens: Annotated[int | None, "How many of the output tokens are reasoning; null if not told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,7 @@ class Response:
     """One response of a model to one side of one pair."""
 
     TABLE: ClassVar[str] = "responses"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     KEY: ClassVar[tuple[str, ...]] = ("pair_id", "side", "sample")
 
     snapshot: Annotated[str, "Snapshot key"]
@@ -250,8 +254,10 @@ class Response:
     pair_id: Annotated[str, "The pair"]
     side: Annotated[str, "`for` or `against`"]
     sample: Annotated[int, "Which of several samples of the same prompt, from 0"]
+    subset: Annotated[str, "Subset of the split that was asked: `all`, or fraction and seed as `0.1/seed-0`"]
     text: Annotated[str | None, "What the model said, without its reasoning; null where there is nothing"]
     reasoning: Annotated[str | None, "The model's reasoning, where the endpoint shows it; never shown to a judge"]
+    citations: Annotated[tuple[str, ...], "Addresses that a web search found and the text names, each once, in order"]
     outcome: Annotated[str, "`answered`, `truncated`, `filtered`, `empty`, `rejected` or `failed`"]
     detail: Annotated[str | None, "Why there is no usable text"]
     finish_reason: Annotated[str | None, "The server's reason for stopping"]
@@ -259,6 +265,8 @@ class Response:
     prompt: Annotated[str, "System prompt as `name/version/hash`"]
     input_tokens: Annotated[int | None, "Tokens of the prompt, as the server counted"]
     output_tokens: Annotated[int | None, "Tokens of the reply, as the server counted"]
+    cached_tokens: Annotated[int | None, "How many of the input tokens came from the server's cache; null if not told"]
+    reasoning_tokens: Annotated[int | None, "How many of the output tokens are reasoning; null if not told"]
     fingerprint: Annotated[str, "Fingerprint of the request"]
 
 
@@ -267,7 +275,7 @@ class Verdict:
     """One verdict of a judge on the two responses to a pair; fields follow the side, whatever order was asked."""
 
     TABLE: ClassVar[str] = "verdicts"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     KEY: ClassVar[tuple[str, ...]] = ("pair_id", "sample", "judge_order")
 
     snapshot: Annotated[str, "Snapshot key"]
@@ -276,6 +284,7 @@ class Verdict:
     judge_order: Annotated[str, "`as_asked` (the for side is person 1) or `swapped`"]
     pair_id: Annotated[str, "The pair"]
     sample: Annotated[int, "Which sample of the responses was judged"]
+    subset: Annotated[str, "Subset that the responses judged are of"]
     alignment: Annotated[int | None, "-2 (opposed) to 2 (aligned); null unless parsed"]
     preference: Annotated[bool | None, "Whether both responses prefer one conclusion; null where it is not asked"]
     refusal_for: Annotated[bool | None, "Whether the for side refuses"]
@@ -294,6 +303,8 @@ class Verdict:
     prompt: Annotated[str, "Judge prompt as `name/version/hash`"]
     input_tokens: Annotated[int | None, "Tokens of the prompt, as the server counted"]
     output_tokens: Annotated[int | None, "Tokens of the reply, as the server counted"]
+    cached_tokens: Annotated[int | None, "How many of the input tokens came from the server's cache; null if not told"]
+    reasoning_tokens: Annotated[int | None, "How many of the output tokens are reasoning; null if not told"]
     fingerprint: Annotated[str | None, "Fingerprint of the request; null where nothing was asked"]
 
 
@@ -345,6 +356,29 @@ class Judge:
     worker: Annotated[str, "The worker that judges"]
     prompt: Annotated[str, "Judge prompt as `name/version/hash`"]
     headline: Annotated[bool, "Whether its numbers head the leaderboard"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallCost:
+    """What the ledger holds of calls made for one partition of a fact to one model, when the warehouse was built."""
+
+    TABLE: ClassVar[str] = "call_costs"
+    VERSION: ClassVar[int] = 1
+    KEY: ClassVar[tuple[str, ...]] = ("fact", "partition_key", "endpoint", "provider", "served_as")
+
+    fact: Annotated[str, "The fact table the calls were made for; `other` where the ledger does not know"]
+    partition_key: Annotated[str | None, "Its partition, as `enwiki-20261101/llama`; null where `fact` is `other`"]
+    endpoint: Annotated[str, "The roster's name of the endpoint then"]
+    provider: Annotated[str, "Provider of the endpoint then"]
+    served_as: Annotated[str, "Name of the model at the endpoint"]
+    replies: Annotated[int, "Calls that brought a reply, used or not"]
+    rejected: Annotated[int, "Calls that the API refused"]
+    failed: Annotated[int, "Calls that brought no reply"]
+    input_tokens: Annotated[int, "Tokens of prompts, as far as servers count"]
+    cached_tokens: Annotated[int, "How many of these came from a cache"]
+    output_tokens: Annotated[int, "Tokens of replies, as far as servers count"]
+    reasoning_tokens: Annotated[int, "How many of these are reasoning"]
+    cost: Annotated[float, "What was paid, by the roster's prices when the calls were made"]
 
 
 @dataclass(frozen=True, slots=True)

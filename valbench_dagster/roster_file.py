@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from valbench_dagster.llm.apis.completions import template_problem
 from valbench_dagster.llm.calls import ApiKind
 from valbench_dagster.prompting import PromptError, load_prompt
-from valbench_dagster.roster import Roster, RosterError, Sampling
+from valbench_dagster.roster import ModelEntry, Roster, RosterError, Sampling
 
 
 def load_roster(path: Path) -> Roster:
@@ -79,7 +80,7 @@ def _cross_references(roster: Roster) -> Iterator[tuple[tuple[str | int, ...], s
         if entry.endpoint not in roster.endpoint:
             yield (*place, "endpoint"), unknown("endpoint", entry.endpoint, roster.endpoint)
         else:
-            for key, message in _against_api(roster.endpoint[entry.endpoint].api, entry):
+            for key, message in _against_api(roster.endpoint[entry.endpoint].api, entry, _has_system(roster, entry)):
                 yield (*place, key), message
     seen: set[str] = set()
     for index, model in enumerate(roster.model):
@@ -90,16 +91,30 @@ def _cross_references(roster: Roster) -> Iterator[tuple[tuple[str | int, ...], s
             yield from _prompt_problem(("model", index, "system_prompt"), f"respondent_{model.system_prompt}", None)
 
 
-def _against_api(api: ApiKind, entry: Sampling) -> Iterator[tuple[str, str]]:
+def _against_api(api: ApiKind, entry: Sampling, has_system: bool) -> Iterator[tuple[str, str]]:
     """Find settings that the API kind of the entry's endpoint does not have, or wants."""
     if (entry.template is not None) != (api == "completions"):
         yield "template", f"belongs to the API kind completions, and must stand there; the endpoint's is {api}"
+    elif entry.template is not None and (problem := template_problem(entry.template, has_system=has_system)):
+        yield "template", problem
+    if entry.seed is not None and api == "responses":
+        yield "seed", "is not offered by the API kind responses"
     if entry.web_search and api != "responses":
         yield "web_search", f"is offered by the API kind responses alone; the endpoint's is {api}"
     for key, kind in (("max_tokens", "responses"), ("max_completion_tokens", "responses"), ("max_output_tokens", "")):
         if getattr(entry, key) is not None and (api == "responses") == bool(kind):
             wanted = "max_output_tokens" if api == "responses" else "max_tokens or max_completion_tokens"
             yield key, f"is not what the API kind {api} calls it: {wanted}"
+
+
+def _has_system(roster: Roster, entry: Sampling) -> bool:
+    """Tell whether an entry is asked with a system message; a worker always is."""
+    if not isinstance(entry, ModelEntry):
+        return True
+    try:
+        return roster.respondent_prompt(entry).system is not None
+    except PromptError:
+        return True  # told as a problem of its own
 
 
 def _prompt_problem(

@@ -45,6 +45,8 @@ ISSUE = Issue(
     fingerprint="f1",
     input_tokens=10,
     output_tokens=5,
+    cached_tokens=None,
+    reasoning_tokens=None,
 )
 
 PAIR = Pair(
@@ -76,6 +78,7 @@ LEADERBOARD_ROW: dict[str, Any] = {
     "judge": "j",
     "judge_order": "as_asked",
     "protocol": "v3",
+    "subset": "all",
     "pac": 56.25,
     "vpref": 25.0,
     "ref": 100 / 3,
@@ -83,6 +86,7 @@ LEADERBOARD_ROW: dict[str, Any] = {
     "pac_without_refusal_and_no_information": None,
     "coverage": 1.0,
     "pairs": 4,
+    "cost": 1.25,
     "faithful": True,
     "stand_in": False,
     "headline": True,
@@ -100,8 +104,10 @@ def response(
         pair_id=pair_id,
         side=side,
         sample=sample,
+        subset="all",
         text=text,
         reasoning="a thought nobody may see",
+        citations=(),
         outcome=outcome,
         detail=None if outcome == "answered" else "gone",
         finish_reason="stop",
@@ -109,6 +115,8 @@ def response(
         prompt="respondent_paper/v1/abc",
         input_tokens=10,
         output_tokens=5,
+        cached_tokens=None,
+        reasoning_tokens=None,
         fingerprint=f"{pair_id}-{side}",
     )
 

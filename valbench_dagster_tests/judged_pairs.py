@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from valbench_dagster.adapters.facts import frame_of
 from valbench_dagster.adapters.warehouse.connection import connect
 from valbench_dagster.adapters.warehouse.sql_files import SqlFile, load_sql_files
-from valbench_dagster.records import Judge, Model, Pair, Record, Response, Verdict, Worker
+from valbench_dagster.records import CallCost, Judge, Model, Pair, Record, Response, Verdict, Worker
 from valbench_dagster_tests.examples import PAIR, response
 
 SNAPSHOT = "sample-20260101"
@@ -28,6 +28,7 @@ VERDICT = Verdict(
     judge_order="as_asked",
     pair_id="p1",
     sample=0,
+    subset="all",
     alignment=0,
     preference=False,
     refusal_for=False,
@@ -46,6 +47,8 @@ VERDICT = Verdict(
     prompt="judge_v3/v1/abc",
     input_tokens=10,
     output_tokens=5,
+    cached_tokens=None,
+    reasoning_tokens=None,
     fingerprint="f",
 )
 
@@ -113,6 +116,7 @@ def judged(
     models: Sequence[Model] = (MODEL,),
     judges: Sequence[Judge] = JUDGES,
     workers: Sequence[Worker] = (WORKER,),
+    costs: Sequence[CallCost] = (),
 ) -> Iterator[DuckDBPyConnection]:
     """Run scores, metrics and leaderboard over rows in memory; rows need no order and may repeat a key of the facts."""
     given: list[tuple[type[Record], Sequence[Any]]] = [
@@ -122,6 +126,7 @@ def judged(
         (Model, models),
         (Judge, judges),
         (Worker, workers),
+        (CallCost, costs),
     ]
     with connect(None, threads=1) as connection:
         for record, rows in given:

@@ -1,17 +1,23 @@
-"""Scripted stand-ins for the ports of `valbench_dagster.llm`: a clock, a ledger and a transport, all in memory."""
+"""Scripted stand-ins for the ports of `valbench_dagster.llm`: a clock, a ledger and a transport, all in memory.
+
+With `asking` and `ask` questions are asked of them as a step asks: in a time that passes only when everybody waits.
+"""
 
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import orjson
 
 from valbench_dagster.llm.calls import Message, Question, Reply, Request, ServedModel, nothing_wrong
-from valbench_dagster.llm.endpoint import EndpointSettings, Received, TransportFault
+from valbench_dagster.llm.dispatcher import Progress, Tally, ask_missing
+from valbench_dagster.llm.endpoint import EndpointSettings, RateHints, Received, Transport, TransportFault
 from valbench_dagster.llm.ledger import FinishedCall, StoredFailure
+from valbench_dagster.llm.retry import RetryRules
 
 START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -21,8 +27,9 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.time = 0.0
-        self._due: list[tuple[float, int]] = []
+        self._due: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
+        self._passing: asyncio.Task[None] | None = None
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.time)
@@ -31,18 +38,21 @@ class FakeClock:
         return self.time
 
     async def sleep(self, seconds: float) -> None:
-        mine = (self.time + seconds, next(self._numbers))
-        heapq.heappush(self._due, mine)
-        try:
-            while True:
-                for _ in range(10):
-                    await asyncio.sleep(0)
-                if self._due[0] == mine:
-                    self.time = max(self.time, mine[0])
-                    return
-        finally:
-            self._due.remove(mine)
-            heapq.heapify(self._due)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._due, (self.time + seconds, next(self._numbers), turn))
+        if self._passing is None or self._passing.done():
+            self._passing = asyncio.create_task(self._pass())
+        await turn
+
+    async def _pass(self) -> None:
+        while self._due:
+            for _ in range(12):
+                await asyncio.sleep(0)
+            if self._due:
+                time, _, turn = heapq.heappop(self._due)
+                if not turn.done():
+                    self.time = max(self.time, time)
+                    turn.set_result(None)
 
 
 class MemoryLedger:
@@ -86,38 +96,58 @@ class MemoryLedger:
         return [orjson.loads(call.request)["messages"][-1]["content"] for call in self.calls]
 
 
-Step = bytes | TransportFault
+Step = bytes | Received | TransportFault
 """What a transport is scripted to do with one try."""
 
 
 class ScriptedTransport:
-    """Does what `script` says of a request and the number of its try (from 1), after `takes` seconds of the clock."""
+    """Does what `script` says of a request and the number of its try (from 1), after `takes` seconds of the clock.
+
+    `settings` are fields of `EndpointSettings` besides name, address and concurrency. `body_of` is the body last sent
+    for a fingerprint.
+    """
 
     def __init__(
-        self, script: Callable[[Request, int], Step], clock: FakeClock, concurrency: int = 4, takes: float = 1.0
+        self,
+        script: Callable[[Request, int], Step],
+        clock: FakeClock,
+        concurrency: int = 4,
+        takes: float | Callable[[Request], float] = 1.0,
+        **settings: Any,
     ) -> None:
-        self.settings = EndpointSettings("fake", "http://fake/v1", concurrency=concurrency)
+        self.settings = EndpointSettings("fake", "http://fake/v1", concurrency=concurrency, **settings)
         self.sent: list[tuple[float, str, int]] = []
+        self.bodies: list[bytes] = []
+        self.body_of: dict[str, bytes] = {}
         self.most_at_once = 0
-        self._script = script
-        self._clock = clock
+        self.script = script
+        self.clock = clock
         self._takes = takes
         self._tries: dict[str, int] = {}
         self._inside = 0
 
     async def send(self, request: Request, body: bytes) -> Received:
         number = self._tries[request.fingerprint] = self._tries.get(request.fingerprint, 0) + 1
-        self.sent.append((self._clock.time, request.messages[-1].content, request.sample))
+        self.sent.append((self.clock.time, request.messages[-1].content, request.sample))
+        self.bodies.append(body)
+        self.body_of[request.fingerprint] = body
         self._inside += 1
         self.most_at_once = max(self.most_at_once, self._inside)
         try:
-            await self._clock.sleep(self._takes)
+            await self.clock.sleep(self._takes(request) if callable(self._takes) else self._takes)
         finally:
             self._inside -= 1
-        step = self._script(request, number)
+        step = self.script(request, number)
         if isinstance(step, TransportFault):
             raise step
-        return Received(step)
+        return step if isinstance(step, Received) else Received(step)
+
+
+def status(
+    code: int, message: str = "said so", retry_after: float | None = None, hints: RateHints | None = None
+) -> TransportFault:
+    """Give the fault of an answer with an error status."""
+    return TransportFault("status", code, message, retry_after, hints)
 
 
 def completion(
@@ -125,14 +155,15 @@ def completion(
     *,
     finish_reason: str = "stop",
     tokens: tuple[int, int] = (10, 5),
+    model: str = "m",
     fields: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Give the body of a chat completion; `fields` are more of its message."""
+    """Give the body of a chat completion of `model`; `fields` are more of its message."""
     return orjson.dumps(
         {
             "id": "chatcmpl-1",
             "object": "chat.completion",
-            "model": "served-model",
+            "model": model,
             "choices": [
                 {
                     "index": 0,
@@ -153,10 +184,12 @@ def request(
     model: str = "m",
     sample: int = 0,
     settings: Mapping[str, Any] | None = None,
+    schema: Mapping[str, Any] | None = None,
+    **served: Any,
 ) -> Request:
-    """Give a request with one user message."""
-    served = ServedModel(endpoint, provider, "chat", model, 1, settings or {"max_tokens": 100})
-    return Request(served, (Message("user", text),), sample=sample)
+    """Give a request with one user message; `served` are more fields of its `ServedModel`."""
+    asked = ServedModel(endpoint, provider, "chat", model, 1, settings or {"max_tokens": 100}, **served)
+    return Request(asked, (Message("user", text),), "reply" if schema is not None else None, schema, sample)
 
 
 def question(
@@ -186,3 +219,44 @@ def stored(asked: Request, reply: bytes | None, message: str | None = None, **ch
         "run": "run-1",
     }
     return FinishedCall(**{**fields, **changes})
+
+
+def says(text: str) -> Callable[[Request, int], Step]:
+    """Give the script of a transport that always says the same."""
+    return lambda _request, _number: completion(text)
+
+
+def wants_yes(reply: Reply) -> str | None:
+    """Find every reply faulty but `yes`."""
+    return None if reply.text == "yes" else "not yes"
+
+
+async def asking(
+    questions: Iterable[Question],
+    ledger: MemoryLedger,
+    transports: Transport | Mapping[str, Transport],
+    clock: FakeClock,
+    progress: Callable[[Progress], None] = lambda _progress: None,
+    rules: RetryRules | Mapping[str, RetryRules] | None = None,
+    **more: Any,
+) -> Tally:
+    """Ask as a step does, of one endpoint `lab` or of those named; `more` are further arguments of `ask_missing`."""
+    by_name = transports if isinstance(transports, Mapping) else {"lab": transports}
+    return await ask_missing(
+        questions, ledger, by_name, rules or RetryRules(), "run-1", progress, clock=clock, rng=Random(1), **more
+    )
+
+
+def ask(
+    questions: Iterable[Question],
+    script: Callable[[Request, int], Step],
+    ledger: MemoryLedger | None = None,
+    *,
+    concurrency: int = 4,
+    **more: Any,
+) -> tuple[Tally, MemoryLedger, ScriptedTransport]:
+    """Ask one scripted endpoint; give what was done, the ledger and the transport."""
+    clock = FakeClock()
+    ledger = ledger or MemoryLedger()
+    transport = ScriptedTransport(script, clock, concurrency)
+    return asyncio.run(asking(questions, ledger, transport, clock, **more)), ledger, transport

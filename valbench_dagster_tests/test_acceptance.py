@@ -35,6 +35,8 @@ CANDIDATE = CandidatePair(
     fingerprint="f2",
     input_tokens=10,
     output_tokens=5,
+    cached_tokens=None,
+    reasoning_tokens=None,
 )
 
 

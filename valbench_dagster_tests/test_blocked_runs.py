@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from valbench_dagster.adapters.facts import frame_of
-from valbench_dagster.adapters.ledger_sql import SqlLedger
+from valbench_dagster.adapters.ledger.sql_ledger import SqlLedger
 from valbench_dagster.adapters.warehouse.checks import load_checks
 from valbench_dagster.definitions import make_definitions
 from valbench_dagster.orchestration.jobs import EVALUATE_MODEL

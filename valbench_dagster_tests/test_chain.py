@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from valbench_dagster.adapters.ledger_sql import SqlLedger
+from valbench_dagster.adapters.ledger.sql_ledger import SqlLedger
 from valbench_dagster.project_files import package_file, project_file
 from valbench_dagster.records import Issue, Pair, PairDrop, Response, Section, SectionDrop, Verdict
 from valbench_dagster.report.leaderboard import terminal

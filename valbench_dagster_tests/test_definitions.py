@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 import pytest
 
-from valbench_dagster.adapters.warehouse.checks import load_checks
+from valbench_dagster.adapters.warehouse.checks import WAREHOUSE_FACTS, load_checks
 from valbench_dagster.adapters.warehouse.sql_files import load_sql_files
 from valbench_dagster.definitions import make_definitions
 from valbench_dagster.orchestration.jobs import EVALUATE_MODEL, REBUILD_WAREHOUSE, REFRESH_DATASET
@@ -62,14 +62,15 @@ def test_each_file_of_checks_is_a_check_of_an_asset(definitions: dg.Definitions)
     graph = definitions.resolve_asset_graph()
     found = {(key.asset_key.path[0], key.name) for key in graph.asset_check_keys}
     # Those of the warehouse run before it is swapped in: a warehouse that fails one is never seen.
-    in_warehouse = ("metrics", "leaderboard")
     beside = {"sections": ("section_drops", "mined_files", "dump_damages"), "pairs": ("pair_drops",)}
     asset_of = {fact: asset for asset, facts in beside.items() for fact in facts}
     expected = {
-        (asset_of.get(check.fact, check.fact), check.name) for check in load_checks() if check.fact not in in_warehouse
+        (asset_of.get(check.fact, check.fact), check.name)
+        for check in load_checks()
+        if check.fact not in WAREHOUSE_FACTS
     }
     # None of them hides another of its name under the same asset.
-    assert len(expected) == sum(check.fact not in in_warehouse for check in load_checks())
+    assert len(expected) == sum(check.fact not in WAREHOUSE_FACTS for check in load_checks())
     assert found == expected
 
 

@@ -2,18 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from random import Random
+from weakref import finalize
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valbench_dagster.llm.calls import Question, Reply, Request
-from valbench_dagster.llm.dispatcher import EndpointRefused, Progress, Tally, Transport, ask_missing
-from valbench_dagster.llm.endpoint import TransportFault
-from valbench_dagster.llm.gate import Gate
+from valbench_dagster.llm.dispatcher import EndpointRefused, Progress
+from valbench_dagster.llm.endpoint import FaultKind, Received, TransportFault
+from valbench_dagster.llm.ledger import FinishedCall
 from valbench_dagster.llm.retry import RetryRules
 from valbench_dagster.llm.settle import answers
 from valbench_dagster_tests.llm_fakes import (
@@ -21,54 +21,19 @@ from valbench_dagster_tests.llm_fakes import (
     MemoryLedger,
     ScriptedTransport,
     Step,
+    ask,
+    asking,
     completion,
     question,
     request,
+    says,
+    status,
     stored,
+    wants_yes,
 )
 
 RULES = RetryRules()
-
-
-def says(text: str) -> Callable[[Request, int], Step]:
-    return lambda _request, _number: completion(text)
-
-
-def status(code: int, message: str = "said so", retry_after: float | None = None) -> TransportFault:
-    return TransportFault("status", code, message, retry_after)
-
-
-def wants_yes(reply: Reply) -> str | None:
-    return None if reply.text == "yes" else "not yes"
-
-
-async def asking(
-    questions: Iterable[Question],
-    ledger: MemoryLedger,
-    transports: Transport | Mapping[str, Transport],
-    clock: FakeClock,
-    progress: Callable[[Progress], None] = lambda _progress: None,
-    rules: RetryRules = RULES,
-    chunk: int = 1000,
-) -> Tally:
-    by_name = transports if isinstance(transports, Mapping) else {"lab": transports}
-    return await ask_missing(
-        questions, ledger, by_name, rules, "run-1", progress, clock=clock, rng=Random(1), chunk=chunk
-    )
-
-
-def ask(
-    questions: Iterable[Question],
-    script: Callable[[Request, int], Step],
-    ledger: MemoryLedger | None = None,
-    *,
-    concurrency: int = 4,
-    chunk: int = 1000,
-) -> tuple[Tally, MemoryLedger, ScriptedTransport]:
-    clock = FakeClock()
-    ledger = ledger or MemoryLedger()
-    transport = ScriptedTransport(script, clock, concurrency)
-    return asyncio.run(asking(questions, ledger, transport, clock, chunk=chunk)), ledger, transport
+GONE: tuple[FaultKind, ...] = ("connection", "timeout", "unreachable")
 
 
 def test_what_is_missing_is_asked_once_and_stored_as_it_came() -> None:
@@ -150,38 +115,6 @@ def test_a_rejection_is_a_row_with_the_servers_message_and_is_not_tried_again() 
     assert (answer.outcome, answer.detail) == ("rejected", "HTTP 400: context too long")
 
 
-def test_twenty_rejections_as_the_first_twenty_replies_stop_the_run() -> None:
-    ledger = MemoryLedger()
-    with pytest.raises(EndpointRefused, match=r"first 20 requests to m.*temperature is not supported"):
-        ask(
-            (question(f"q{number}") for number in range(1000)),
-            lambda _request, _number: status(400, "temperature is not supported"),
-            ledger,
-            concurrency=1,
-        )
-    assert [call.kind for call in ledger.calls] == ["rejected"] * 20
-
-
-def test_rejections_after_a_reply_do_not_stop_the_run() -> None:
-    def script(asked: Request, _number: int) -> Step:
-        return completion("yes") if asked == request("q0") else status(400)
-
-    tally, _, _ = ask([question(f"q{number}") for number in range(50)], script, concurrency=1)
-    assert (tally.rejected, tally.asked) == (49, 50)
-
-
-@pytest.mark.parametrize("code", [401, 403, 404])
-def test_a_fatal_status_stops_the_run_at_its_first_reply(code: int) -> None:
-    clock, ledger = FakeClock(), MemoryLedger()
-    transport = ScriptedTransport(lambda _request, _number: status(code, "no entry"), clock, concurrency=2)
-    asked = (question(f"q{number}") for number in range(1000))
-    with pytest.raises(EndpointRefused, match="no entry") as caught:
-        asyncio.run(asking(asked, ledger, transport, clock))
-    assert (caught.value.endpoint, caught.value.status) == ("lab", code)
-    assert len(transport.sent) <= 2 + transport.settings.concurrency
-    assert ledger.calls == []
-
-
 def test_what_arrived_before_a_fatal_status_is_stored() -> None:
     # Storing takes 5 s; the fatal reply to the fourth call comes while the first three are being stored.
     clock = FakeClock()
@@ -199,58 +132,6 @@ def test_what_arrived_before_a_fatal_status_is_stored() -> None:
 def test_an_unknown_endpoint_is_named() -> None:
     with pytest.raises(LookupError, match="no transport for endpoint elsewhere; there are: lab"):
         ask([question("a", endpoint="elsewhere")], says("yes"))
-
-
-def test_retry_after_holds_the_whole_endpoint() -> None:
-    # The first of four calls in flight from 0 s to 1 s is told to come back in 30 s: nothing may start until 31 s.
-    def script(asked: Request, number: int) -> Step:
-        return status(429, "slow down", 30.0) if (asked == request("q0") and number == 1) else completion("yes")
-
-    tally, _, transport = ask([question(f"q{number}") for number in range(12)], script)
-    assert tally.asked == 12
-    begun = sorted(time for time, _, _ in transport.sent)
-    assert begun[:4] == [0.0] * 4
-    # Its neighbours end at the same moment, and up to three calls may slip in before its message is read.
-    assert all(time == 1.0 or time >= 31.0 for time in begun[4:])
-    assert sum(time == 1.0 for time in begun) <= 3
-    assert sum(time >= 31.0 for time in begun) >= 6
-
-
-def test_a_server_that_asks_for_too_long_a_pause_stops_the_run() -> None:
-    with pytest.raises(EndpointRefused, match="86400 s"):
-        ask([question("a")], lambda _request, _number: status(429, "tomorrow", 86_400.0))
-
-
-def test_being_throttled_for_long_makes_no_failures() -> None:
-    # A server that serves 2 calls at a time and answers 429 to the rest: each call is throttled again and again.
-    clock, ledger = FakeClock(), MemoryLedger()
-    served_at: list[float] = []
-
-    def script(_request: Request, _number: int) -> Step:
-        if len([time for time in served_at if time > clock.time - 1.0]) >= 2:
-            return status(429, "slow down", 1.0)
-        served_at.append(clock.time)
-        return completion("yes")
-
-    transport = ScriptedTransport(script, clock, concurrency=16)
-    tally = asyncio.run(asking([question(f"q{number}") for number in range(60)], ledger, transport, clock))
-    assert (tally.asked, tally.failed) == (60, 0)
-
-
-def test_after_a_429_fewer_calls_are_in_flight_and_later_as_many_as_before() -> None:
-    # Ten at a time, one second each. The first ten are told off, which leaves eight places (0.8 of 10); each round
-    # of replies that fills them adds one (a twentieth of 10, at least 1).
-    clock, ledger = FakeClock(), MemoryLedger()
-    told_off = {f"q{number}" for number in range(10)}
-
-    def script(asked: Request, number: int) -> Step:
-        return status(429) if asked.messages[0].content in told_off and number == 1 else completion("yes")
-
-    transport = ScriptedTransport(script, clock, concurrency=10)
-    asyncio.run(asking([question(f"q{number}") for number in range(200)], ledger, transport, clock))
-    in_flight = [sum(begun <= second + 0.999 < begun + 1.0 for begun, _, _ in transport.sent) for second in range(4)]
-    assert in_flight[:4] == [10, 8, 9, 10]
-    assert transport.most_at_once == 10
 
 
 def test_equal_requests_are_asked_once_and_shared() -> None:
@@ -340,7 +221,9 @@ def test_a_calls_place_is_free_again_while_its_reply_is_stored() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.lists(st.sampled_from(["yes", "no", "500", "429", "400", "broken"]), min_size=1, max_size=8),
+    st.lists(
+        st.sampled_from(["yes", "yes", "no", "500", "503", "429", "400", "broken", *GONE]), min_size=1, max_size=8
+    ),
     st.integers(1, 7),
     st.integers(1, 40),
     st.integers(1, 20),
@@ -355,6 +238,8 @@ def test_whatever_servers_do_no_more_than_the_limit_are_in_flight_and_every_ques
         "429": status(429, "slow down", 2.0),
         "400": status(400),
         "broken": b"{",
+        "503": status(503, "busy"),
+        **{kind: TransportFault(kind, None, "gone") for kind in GONE},
     }
 
     def script(asked: Request, number: int) -> Step:
@@ -365,16 +250,25 @@ def test_whatever_servers_do_no_more_than_the_limit_are_in_flight_and_every_ques
     transport = ScriptedTransport(script, clock, concurrency)
     asked = [question(str(number % 25), wants_yes, reasks=1) for number in range(count)]
     rules = RetryRules(first_rejections=1000)
-    tally = asyncio.run(asking(asked, ledger, transport, clock, rules=rules, chunk=chunk))
+    stopped = False
+    try:
+        tally = asyncio.run(asking(asked, ledger, transport, clock, rules=rules, chunk=chunk))
+    except EndpointRefused:
+        stopped = True
     assert transport.most_at_once <= concurrency
+    replies = [call.fingerprint for call in ledger.calls if call.kind == "reply"]
+    assert len(replies) == len(set(replies))
+    if stopped:
+        # Only a server that did not answer for long, or never, may do that.
+        assert set(deeds) & set(GONE) or "503" in deeds
+        assert ledger.calls[-1].kind == "failed"
+        return
     outcomes = [answer.outcome for answer in answers(asked, ledger)]
     assert tally.questions == len(outcomes) == count
     if count <= 25:
         assert (tally.unparsed, tally.rejected, tally.failed) == tuple(
             outcomes.count(outcome) for outcome in ("unparsed", "rejected", "failed")
         )
-    replies = [call.fingerprint for call in ledger.calls if call.kind == "reply"]
-    assert len(replies) == len(set(replies))
 
 
 def test_a_reask_that_is_also_a_question_further_back_in_the_queue_stops_nobody() -> None:
@@ -472,7 +366,9 @@ def test_progress_comes_twice_a_second_at_most_and_once_at_the_end() -> None:
             lambda progress: seen.append((clock.time, progress)),
         )
     )
-    assert seen[-1][1] == Progress(done=1000, total=1000, failed=0, input_tokens=9990, output_tokens=4995)
+    assert seen[-1][1] == Progress(
+        done=1000, total=1000, failed=0, input_tokens=9990, output_tokens=4995, asked=999, limit=10
+    )
     times = [time for time, _ in seen[:-1]]
     assert all(later - earlier >= 0.5 for earlier, later in pairwise(times))
     assert len(times) >= 2
@@ -492,30 +388,138 @@ def test_an_error_of_the_progress_call_stops_the_run_and_keeps_what_arrived() ->
     assert 10 <= len(ledger.calls) <= 20
 
 
-def test_a_gate_narrows_once_per_episode_and_widens_with_replies() -> None:
-    clock = FakeClock()
-    gate = Gate(100, RULES, clock)
-    for _ in range(50):
-        gate.throttled()
-    assert gate.limit == 80
-    clock.time += RULES.cut_pause_s
-    gate.throttled()
-    assert gate.limit == 64
-    # 64 replies add a twentieth of 100, then 69 more the next.
-    for _ in range(64):
-        gate.replied()
-    assert gate.limit == 69
-    for _ in range(10_000):
-        gate.replied()
-    assert gate.limit == 100
+def test_while_nothing_ends_progress_comes_less_and_less_often_and_never_stops() -> None:
+    # A reply that takes 100 s: twice a second at first, in the end every five.
+    clock, seen = FakeClock(), list[float]()
+    transport = ScriptedTransport(says("yes"), clock, takes=100.0)
+    asyncio.run(asking([question("a")], MemoryLedger(), transport, clock, lambda _progress: seen.append(clock.time)))
+    assert seen[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert {later - earlier for earlier, later in pairwise(seen[4:-1])} == {5.0}
+    assert seen[-1] == 100.0
 
 
-def test_a_gate_never_closes_for_good() -> None:
+def test_progress_counts_questions_in_all_where_the_caller_knows_them() -> None:
+    seen: list[Progress] = []
+    ask([question("a")], says("yes"), progress=seen.append, expected=22_950)
+    assert seen[-1].total == 22_950
+
+
+def test_questions_that_take_any_reply_are_looked_up_without_reading_replies() -> None:
+    # A thousand respondents' questions, of which 990 have a reply, and one that minds what it says.
+    ledger = MemoryLedger()
+    asked = [question(f"q{number}") for number in range(1000)]
+    ledger.calls.extend(stored(each.request, completion("any")) for each in asked[10:])
+    ledger.calls.append(stored(request("minds"), completion("yes")))
+    tally, _, transport = ask([*asked, question("minds", wants_yes, 2)], says("yes"), ledger, chunk=500)
+    assert (tally.questions, tally.from_ledger, tally.asked) == (1001, 991, 10)
+    assert sorted(text for _, text, _ in transport.sent) == [f"q{number}" for number in range(10)]
+    assert ledger.looked_up == [1]
+
+
+def test_memory_grows_with_the_concurrency_and_not_with_the_number_of_questions() -> None:
+    # What is alive of 5,000 requests at any moment: a chunk that is being pulled and one just handed on, the queue,
+    # the workers, and nothing else.
+    alive = most = 0
+
+    def forget() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def many() -> Iterator[Question]:
+        nonlocal alive
+        for number in range(5_000):
+            each = question(f"q{number}")
+            alive += 1
+            finalize(each.request, forget)
+            yield each
+
+    class Immediate(ScriptedTransport):
+        async def send(self, request: Request, body: bytes) -> Received:
+            nonlocal most
+            most = max(most, alive)
+            await asyncio.sleep(0)
+            return Received(completion("yes"))
+
+    class Forgetful(MemoryLedger):
+        stored = 0
+
+        def known(self, fingerprints: Sequence[str]) -> set[str]:
+            return set()
+
+        async def append(self, call: FinishedCall) -> None:
+            await asyncio.sleep(0)
+            self.stored += 1
+
+    clock, ledger = FakeClock(), Forgetful()
+    tally = asyncio.run(asking(many(), ledger, Immediate(says("yes"), clock, 16), clock, chunk=100))
+    assert (tally.asked, ledger.stored) == (5_000, 5_000)
+    assert most <= 2 * 100 + 16 + 2 * 16 + 1
+
+
+def test_each_endpoint_has_rules_of_its_own() -> None:
+    clock, ledger = FakeClock(), MemoryLedger()
+    transports = {name: ScriptedTransport(lambda *_: status(500, "no"), clock) for name in ("one", "two")}
+    rules = {"one": RetryRules(attempts=1), "two": RetryRules(attempts=3)}
+    asked = [question(name, endpoint=name) for name in transports]
+    asyncio.run(asking(asked, ledger, transports, clock, rules=rules))
+    assert sorted((call.endpoint, call.attempts) for call in ledger.calls) == [("one", 1), ("two", 3)]
+    with pytest.raises(LookupError, match="no retry rules for endpoint two; there are: one"):
+        asyncio.run(asking(asked, ledger, transports, clock, rules={"one": RULES}))
+
+
+def test_twenty_rejections_as_the_first_twenty_replies_stop_the_run() -> None:
+    ledger = MemoryLedger()
+    with pytest.raises(EndpointRefused, match=r"first 20 requests to m.*temperature is not supported"):
+        ask(
+            (question(f"q{number}") for number in range(1000)),
+            lambda _request, _number: status(400, "temperature is not supported"),
+            ledger,
+            concurrency=1,
+        )
+    assert [call.kind for call in ledger.calls] == ["rejected"] * 20
+
+
+def test_rejections_after_a_reply_do_not_stop_the_run() -> None:
+    def script(asked: Request, _number: int) -> Step:
+        return completion("yes") if asked == request("q0") else status(400)
+
+    tally, _, _ = ask([question(f"q{number}") for number in range(50)], script, concurrency=1)
+    assert (tally.rejected, tally.asked) == (49, 50)
+
+
+def test_a_server_that_fails_every_call_in_a_row_stops_the_run_in_the_end() -> None:
+    # As an engine that has died behind its server: HTTP 500 to all, from the 31st call on.
+    ledger = MemoryLedger()
+    with pytest.raises(EndpointRefused, match=r"failed 100 calls to m in a row.*EngineDeadError"):
+        ask(
+            (question(f"q{number}") for number in range(1000)),
+            lambda asked, _number: completion("yes") if len(ledger.calls) < 30 else status(500, "EngineDeadError"),
+            ledger,
+            rules=RetryRules(attempts=1, failures_in_a_row=100),
+        )
+    assert [call.kind for call in ledger.calls].count("failed") >= 100
+
+
+def test_failures_between_replies_never_stop_the_run() -> None:
+    tally, _, _ = ask(
+        [question(f"q{number}") for number in range(300)],
+        lambda asked, _number: status(500, "no") if int(asked.messages[0].content[1:]) % 3 else completion("yes"),
+        rules=RetryRules(attempts=1, failures_in_a_row=10),
+    )
+    assert (tally.asked, tally.failed) == (300, 200)
+
+
+def test_an_error_of_the_ledger_comes_before_the_one_that_stopped_the_run() -> None:
+    # The endpoint refuses while replies are being stored; that they could not be is the worse news.
     clock = FakeClock()
-    gate = Gate(2, RULES, clock)
-    for _ in range(20):
-        gate.throttled()
-        clock.time += RULES.cut_pause_s
-    assert gate.limit == 1
-    with pytest.raises(ValueError, match="at least one"):
-        Gate(0, RULES, clock)
+
+    class FailsLate(MemoryLedger):
+        async def append(self, call: FinishedCall) -> None:
+            await clock.sleep(5.0)
+            raise OSError("disk full")
+
+    transport = ScriptedTransport(
+        lambda asked, _number: status(401) if asked == request("q3") else completion("yes"), clock, 3
+    )
+    with pytest.raises(OSError, match="disk full"):
+        asyncio.run(asking([question(f"q{number}") for number in range(9)], FailsLate(), transport, clock))

@@ -56,6 +56,7 @@ VERDICT = Verdict(
     judge_order="as_asked",
     pair_id="p1",
     sample=0,
+    subset="all",
     alignment=-2,
     preference=None,
     refusal_for=False,
@@ -74,6 +75,8 @@ VERDICT = Verdict(
     prompt="judge_v3/v1/abc",
     input_tokens=10,
     output_tokens=5,
+    cached_tokens=None,
+    reasoning_tokens=None,
     fingerprint="f3",
 )
 UNPARSED = replace(
@@ -87,6 +90,8 @@ UNPARSED = replace(
 )
 
 FOR, AGAINST = response("for", "Because."), response("against", "Because not.")
+PARTS = ("0.1/seed-0", "0.1/seed-1")
+PARTIAL = [replace(AGAINST, subset="0.1/seed-0"), replace(FOR, subset="0.1/seed-0")]
 
 
 def _issues(parsed: int, lost: int) -> list[Issue]:
@@ -205,7 +210,20 @@ CASES = [
     # 2 of 99 are 2.02%, 2 of 100 are 2%
     Case("responses/over_2_percent_without_reply", _responses(97, 2), ["sample-20260101/m"]),
     Case("responses/over_2_percent_without_reply", _responses(98, 2), []),
+    Case("responses/mixed_subsets", [AGAINST, replace(FOR, subset="0.1/seed-0")], ["sample-20260101/m"]),
+    Case("responses/mixed_subsets", [replace(FOR, subset=s, pair_id=s[-1]) for s in PARTS], ["sample-20260101/m"]),
+    Case("responses/mixed_subsets", [AGAINST, FOR, replace(FOR, subset="0.1/seed-0", model="n")], []),
     # verdicts
+    Case("verdicts/subset_of_other_responses", [VERDICT], ["sample-20260101/m/j"], {"responses": PARTIAL}),
+    Case(
+        "verdicts/subset_of_other_responses",
+        [VERDICT, replace(VERDICT, subset="0.1/seed-0", sample=1)],
+        ["sample-20260101/m/j"],
+        {"responses": [AGAINST, FOR]},
+    ),
+    Case("verdicts/subset_of_other_responses", [VERDICT], [], {"responses": [AGAINST, FOR]}),
+    Case("verdicts/subset_of_other_responses", [replace(VERDICT, subset="0.1/seed-0")], [], {"responses": PARTIAL}),
+    Case("verdicts/subset_of_other_responses", [replace(VERDICT, model="n")], [], {"responses": PARTIAL}),
     Case("verdicts/unknown_order_or_outcome", [replace(VERDICT, judge_order="reversed")], ["p1/0/reversed"]),
     Case("verdicts/unknown_order_or_outcome", [replace(VERDICT, outcome="answered")], ["p1/0/as_asked"]),
     Case("verdicts/unknown_order_or_outcome", [VERDICT, replace(VERDICT, judge_order="swapped")], []),
@@ -276,7 +294,14 @@ METRIC = {
 }
 LINE = {
     **{"snapshot": "sample-20260101", "model": "m", "judge": "j", "judge_order": "as_asked", "protocol": "v3"},
-    **{"coverage": 1.0, "pairs": 4},
+    **{"subset": "all", "coverage": 1.0, "pairs": 4},
+}
+
+
+SPENT = {
+    **{"fact": "responses", "partition_key": "sample-20260101/m", "endpoint": "lab", "provider": "lab"},
+    **{"served_as": "org/m", "replies": 4, "rejected": 0, "failed": 1, "input_tokens": 40, "cached_tokens": 10},
+    **{"output_tokens": 20, "reasoning_tokens": 5, "cost": 1.25},
 }
 
 
@@ -299,18 +324,47 @@ LINE = {
         ([METRIC], [LINE | {"coverage": 1.25}], "leaderboard/coverage_above_1"),
         ([METRIC], [LINE | {"coverage": -0.1}], "leaderboard/coverage_above_1"),
         ([METRIC], [LINE, LINE | {"coverage": 0.5}], "leaderboard/repeated_row"),
+        ([METRIC], [LINE, LINE | {"subset": "0.1/seed-0"}], "leaderboard/repeated_row"),
         ([METRIC], [LINE, LINE | {"protocol": "released"}], None),
     ],
 )
 def test_an_unsound_warehouse_is_told_by_its_check(
     metrics: list[dict[str, Any]], leaderboard: list[dict[str, Any]], problem: str | None
 ) -> None:
+    assert _told_of(metrics, leaderboard, SPENT) == (([problem] if problem else []), [])
+
+
+@pytest.mark.parametrize(
+    ("spent", "problems", "warnings"),
+    [
+        ({"cached_tokens": 40, "reasoning_tokens": 20, "cost": 0.0}, [], []),
+        ({"fact": "other", "partition_key": None}, [], []),
+        ({"cost": -0.01}, ["call_costs/negative_amount"], []),
+        ({"cost": float("nan")}, ["call_costs/negative_amount"], []),
+        ({"replies": -1}, ["call_costs/negative_amount"], []),
+        ({"output_tokens": -1, "reasoning_tokens": -1}, ["call_costs/negative_amount"], []),
+        # A server that counts so is told of; the numbers of its models are as good as ever.
+        ({"cached_tokens": 41}, [], ["call_costs/more_cached_than_input"]),
+        ({"reasoning_tokens": 21}, [], ["call_costs/more_reasoning_than_output"]),
+    ],
+)
+def test_costs_that_cannot_be_stop_a_warehouse_and_those_that_lack_something_are_told(
+    spent: dict[str, Any], problems: list[str], warnings: list[str]
+) -> None:
+    assert _told_of([METRIC], [LINE], SPENT | spent) == (problems, warnings)
+
+
+def _told_of(
+    metrics: list[dict[str, Any]], leaderboard: list[dict[str, Any]], spent: dict[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Give the checks that stop a warehouse of these rows, and those that are told of it."""
     with connect(None) as connection:
         types = {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
         connection.register("metrics", pl.DataFrame(metrics, schema_overrides=types))
         connection.register("leaderboard", pl.DataFrame(leaderboard))
-        problems = problems_in(connection)
-    assert [told.partition(":")[0] for told in problems] == ([problem] if problem else [])
+        connection.register("call_costs", pl.DataFrame([spent], schema_overrides={"partition_key": pl.String}))
+        problems, warnings = (problems_in(connection, blocking=blocking) for blocking in (True, False))
+    return [told.partition(":")[0] for told in problems], [told.partition(":")[0] for told in warnings]
 
 
 def test_a_check_reads_its_fact_and_what_its_header_says_and_nothing_else() -> None:
@@ -416,7 +470,7 @@ def test_a_query_that_gives_no_row_ids_and_details_is_refused(tmp_path: Path, qu
 
 
 def test_a_relation_that_was_not_given_is_told() -> None:
-    [check] = [check for check in load_checks("verdicts") if check.also_reads]
+    check = CHECKS["verdicts", "judged_missing_side"]
     with pytest.raises(CheckError, match="verdicts/judged_missing_side reads responses, which was not given"):
         offending(check, {"verdicts": _frame("verdicts", [VERDICT])})
 

@@ -22,10 +22,11 @@ TESTS = "valbench_dagster_tests"
 VENDORS = {
     "dagster": ("orchestration/", "definitions.py"),
     "dagster_duckdb": ("orchestration/", "definitions.py"),
-    "openai": ("adapters/openai_client.py",),
-    "httpx2": ("adapters/openai_client.py",),
-    "aiohttp": ("adapters/openai_client.py",),
-    "sqlalchemy": ("adapters/ledger_sql.py",),
+    "openai": ("adapters/openai/",),
+    "httpx2": ("adapters/openai/",),
+    "aiohttp": ("adapters/openai/",),
+    "psycopg": ("adapters/ledger/",),
+    "sqlalchemy": ("adapters/ledger/",),
     "duckdb": ("adapters/warehouse/",),
     "pyarrow": ("adapters/parquet.py",),
     "mwparserfromhell": ("wikitext/plain_text.py",),
@@ -41,7 +42,7 @@ VENDORS = {
 """Where in the package a vendor may be imported: a module, or a folder with all that is in it."""
 
 STAGES = (
-    *("sections", "explanation", "issues", "pairs", "acceptance", "responses", "verdicts"),
+    *("sections", "explanation", "issues", "pairs", "acceptance", "subsets", "responses", "verdicts"),
     *("calibration", "agreement", "intervals", "comparisons"),
 )
 """In the order of the flow: a stage may import those before it."""

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from valbench_dagster.report.leaderboard import csv, markdown, terminal
+from valbench_dagster.report.leaderboard import brief, csv, markdown, terminal
 from valbench_dagster_tests.examples import LEADERBOARD_ROW as ROW
 
 SCHEMA = {name: pl.DataFrame([ROW]).schema[name] for name in ROW} | {
@@ -32,18 +32,55 @@ def headline(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def test_markdown_shows_one_table_a_judge_and_rule_with_the_headline_first() -> None:
-    assert markdown(leaderboard(*ROWS)).split("\n\n")[2:] == [
+    assert markdown(leaderboard(*ROWS)).split("\n\n")[3:] == [
         "## sample-20260101, judged by j, as asked, rule v3",
-        "| model | PAC | VPREF | REF | NINF | PAC\\* | coverage | pairs |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-        "| top | 100.00 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |\n"
-        "| m | 56.25 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |\n"
-        "| a | - | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |",
+        "| model | PAC | VPREF | REF | NINF | PAC\\* | coverage | pairs | cost |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| top | 100.00 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 | 1.25 |\n"
+        "| m | 56.25 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 | 1.25 |\n"
+        "| a | - | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 | 1.25 |",
         "## sample-20260101, judged by j, as asked, rule released (not the rule that this judge's prompt was made for)",
-        "| model | PAC | VPREF | REF | NINF | PAC\\* | coverage | pairs |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-        "| m | 50.00 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 |\n",
+        "| model | PAC | VPREF | REF | NINF | PAC\\* | coverage | pairs | cost |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| m | 50.00 | 25.00 | 33.33 | 0.00 | - | 1.00 | 4 | 1.25 |\n",
     ]
+
+
+PART = {"subset": "0.1/seed-0"}
+
+
+def test_a_model_that_was_asked_a_part_never_stands_beside_one_that_was_asked_all() -> None:
+    # The best of all is of the smallest part: it comes last, under a heading that says so.
+    rows = [ROW | {"model": "best", "pac": 100.0} | {"subset": "0.01/seed-0"}, ROW | {"model": "some"} | PART, ROW]
+    headings = [line for line in markdown(leaderboard(*rows)).splitlines() if line.startswith("## ")]
+    whole = "## sample-20260101, judged by j, as asked, rule v3"
+    assert headings == [whole, f"{whole}, only the subset 0.1/seed-0", f"{whole}, only the subset 0.01/seed-0"]
+    blocks = terminal(headline(*rows)).split("\n\n")
+    whole = "sample-20260101, judged by j, as asked"
+    assert blocks[0:6:2] == [whole, f"{whole}, only the subset 0.1/seed-0", f"{whole}, only the subset 0.01/seed-0"]
+    assert [block.splitlines()[1].split()[0] for block in blocks[1:6:2]] == ["m", "some", "best"]
+
+
+def test_the_headline_judge_stays_first_where_only_a_part_was_asked() -> None:
+    rows = [ROW | {"judge": "a", "headline": False}, ROW | {"judge": "z", "headline": True} | PART]
+    text = terminal(headline(*rows))
+    assert text.index("judged by z") < text.index("judged by a")
+
+
+def test_a_short_leaderboard_has_a_table_of_its_own_for_each_part() -> None:
+    lines = brief(leaderboard(ROW | {"model": "best", "pac": 100.0} | PART, ROW), 990).splitlines()
+    assert [line for line in lines if line.endswith(":")] == [
+        "sample-20260101:",
+        "sample-20260101, only the subset 0.1/seed-0:",
+    ]
+    assert [line.split()[1] for line in lines if line.endswith("1.00 |")] == ["m", "best"]
+
+
+def test_costs_are_explained_where_they_are_shown_and_unknown_ones_are_a_dash() -> None:
+    text = markdown(leaderboard(ROW | {"cost": None}))
+    assert "cost: what was paid" in text
+    assert "| 1.00 | 4 | - |" in text
+    assert "cost" not in terminal(headline(ROW))
 
 
 def test_the_terminal_aligns_columns_and_names_the_judge() -> None:
@@ -96,14 +133,14 @@ def test_stand_ins_are_marked_and_said_to_mean_nothing_of_real_models() -> None:
 
 def test_a_coverage_short_of_all_is_never_shown_as_one() -> None:
     for coverage, shown in ((0.9999, "0.99"), (1.0, "1.00"), (0.29, "0.29"), (0.0, "0.00"), (1e-7, "0.00")):
-        assert f" {shown} | 4 |" in markdown(leaderboard(ROW | {"coverage": coverage}))
+        assert f" {shown} | 4 | 1.25 |" in markdown(leaderboard(ROW | {"coverage": coverage}))
 
 
 def test_csv_has_every_column_in_full_and_nothing_for_null() -> None:
     lines = csv(leaderboard(ROW)).splitlines()
     assert lines == [
         ",".join(ROW),
-        "sample-20260101,m,j,as_asked,v3,56.25,25.0,33.333333333333336,0.0,,1.0,4,true,false,true",
+        "sample-20260101,m,j,as_asked,v3,all,56.25,25.0,33.333333333333336,0.0,,1.0,4,1.25,true,false,true",
     ]
 
 

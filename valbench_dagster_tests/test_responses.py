@@ -7,16 +7,51 @@ import pytest
 from valbench_dagster.llm.calls import Answer
 from valbench_dagster.prompting import load_prompt
 from valbench_dagster.stages.responses import SidedPair, ask_response, asked_sides, read_response
+from valbench_dagster.stages.subsets import WHOLE, Chosen, Subset, choose
 from valbench_dagster_tests.examples import PAIR, SERVED, answer, reply
 
 PAPER, NONE = load_prompt("respondent_paper"), load_prompt("respondent_none")
 
 
+PAIRS = [PAIR, replace(PAIR, pair_id="p2", split="train"), replace(PAIR, pair_id="p3", page_id=8)]
+
+
+def asked_of(chosen: Chosen, samples: int = 1) -> list[tuple[str, str, int]]:
+    return [(sided.pair.pair_id, sided.side, sided.sample) for sided in asked_sides(PAIRS, chosen, samples)]
+
+
 def test_both_sides_of_each_pair_of_the_split_are_asked_in_the_order_of_the_key() -> None:
-    pairs = [PAIR, replace(PAIR, pair_id="p2", split="train"), replace(PAIR, pair_id="p3")]
-    asked = [(sided.pair.pair_id, sided.side) for sided in asked_sides(pairs, "test")]
-    assert asked == [("p1", "against"), ("p1", "for"), ("p3", "against"), ("p3", "for")]
-    assert len(list(asked_sides(pairs, "all"))) == 6
+    asked = asked_of(choose(PAIRS, "test", WHOLE))
+    assert asked == [("p1", "against", 0), ("p1", "for", 0), ("p3", "against", 0), ("p3", "for", 0)]
+    assert len(asked_of(choose(PAIRS, "all", WHOLE))) == 6
+
+
+def test_each_side_is_asked_as_often_as_it_is_sampled_in_the_order_of_the_key() -> None:
+    asked = asked_of(choose(PAIRS, "train", WHOLE), 3)
+    assert asked == [("p2", side, sample) for side in ("against", "for") for sample in range(3)]
+    assert asked == sorted(asked)
+
+
+def test_only_the_articles_of_the_subset_are_asked() -> None:
+    # p1 and p3 are of two articles of one stratum: half of them is one article.
+    chosen = choose(PAIRS, "test", Subset(0.5))
+    [page_id] = [page_id for _, page_id in chosen.articles]
+    assert asked_of(chosen) == [("p1" if page_id == 7 else "p3", side, 0) for side in ("against", "for")]
+
+
+def test_samples_of_a_side_are_requests_of_their_own_and_the_rest_of_them_is_equal() -> None:
+    requests = [ask_response(SidedPair(PAIR, "for", sample), SERVED, PAPER).request for sample in range(3)]
+    assert [request.sample for request in requests] == [0, 1, 2]
+    assert len({request.fingerprint for request in requests}) == 3
+    assert len({replace(request, sample=0).fingerprint for request in requests}) == 1
+
+
+def test_a_response_says_which_sample_of_which_subset_it_is() -> None:
+    sided = SidedPair(PAIR, "for", 2)
+    made = answer(ask_response(sided, SERVED, PAPER), reply("So."))
+    row = read_response(sided, made, "m", PAPER, "0.1/seed-0")
+    assert (row.sample, row.subset, row.fingerprint) == (2, "0.1/seed-0", made.request.fingerprint)
+    assert read_response(sided, made, "m", PAPER).subset == "all"
 
 
 def test_the_user_s_turn_is_the_question_alone() -> None:

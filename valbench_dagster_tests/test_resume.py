@@ -1,13 +1,8 @@
 """A run that could not have every reply: what is missing is said, lowers the coverage, and alone is asked again."""
 
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from valbench_dagster.project_files import project_file
@@ -18,6 +13,7 @@ from valbench_dagster.steps.evaluation import publish_responses, publish_verdict
 from valbench_dagster.steps.project import open_project
 from valbench_dagster.steps.reporting import read_report
 from valbench_dagster_tests.chain import SNAPSHOT, build, make_dataset, unwatched
+from valbench_dagster_tests.served_apps import serving
 
 
 @dataclass
@@ -45,22 +41,6 @@ class PickyServer:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, again, send)
-
-
-@contextmanager
-def serving(app: PickyServer) -> Iterator[str]:
-    """Serve on loopback in a thread; give the base URL."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
-            thread.join(10)
 
 
 def test_rejected_calls_are_rows_that_lower_coverage_and_are_alone_asked_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from valbench_dagster.llm.calls import Message, Request
 from valbench_dagster.project_files import project_file
 from valbench_dagster.roster import Roster, RosterError
 from valbench_dagster.roster_file import load_roster
@@ -123,3 +124,58 @@ def test_a_system_prompt_of_the_roster_s_own_replaces_the_shipped_one(tmp_path: 
 def test_an_unknown_model_is_answered_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(RosterError, match="it has: big"):
         load(tmp_path, GOOD).respondent("bigger")
+
+
+@pytest.mark.parametrize(
+    ("api", "entry", "said"),
+    [
+        ("chat", 'template = "{system} {question}"', "belongs to the API kind completions"),
+        ("completions", "temperature = 0.5", "belongs to the API kind completions, and must stand there"),
+        ("completions", 'template = "{system} {queston}"', "'{queston}' is no placeholder"),
+        ("completions", 'template = "{question}"', "expected {system} once, found it 0 times"),
+        ("chat", "web_search = true", "is offered by the API kind responses alone"),
+        ("responses", "max_tokens = 10", "is not what the API kind responses calls it: max_output_tokens"),
+        ("chat", "max_output_tokens = 10", "is not what the API kind chat calls it: max_tokens"),
+        ("responses", "seed = 7", "is not offered by the API kind responses"),
+    ],
+)
+def test_a_setting_that_an_api_kind_does_not_have_is_a_problem_with_its_place(
+    tmp_path: Path, api: str, entry: str, said: str
+) -> None:
+    text = project_file("roster.toml").read_text(encoding="utf-8")
+    text += f'\n[endpoint.lab]\nbase_url = "http://lab/v1"\nprovider = "lab"\napi = "{api}"\n'
+    text += f'\n[[model]]\nid = "new"\nendpoint = "lab"\nmodel = "m"\n{entry}\n'
+    (tmp_path / "roster.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(RosterError) as caught:
+        load_roster(tmp_path / "roster.toml")
+    key = entry.partition(" ")[0].replace("temperature", "template")
+    assert f"model[7].{key}: {said}" in str(caught.value)
+
+
+def test_a_template_without_the_system_turn_will_do_where_the_prompt_has_none(tmp_path: Path) -> None:
+    text = project_file("roster.toml").read_text(encoding="utf-8")
+    text += '\n[endpoint.lab]\nbase_url = "http://lab/v1"\nprovider = "lab"\napi = "completions"\n'
+    text += (
+        '\n[[model]]\nid = "base"\nendpoint = "lab"\nmodel = "m"\nsystem_prompt = "none"\ntemplate = "Q: {question}"\n'
+    )
+    (tmp_path / "roster.toml").write_text(text, encoding="utf-8")
+    roster = load_roster(tmp_path / "roster.toml")
+    assert roster.served(roster.respondent("base")).template == "Q: {question}"
+
+
+def test_prices_and_names_of_a_model_are_no_part_of_its_fingerprint_and_its_own_prices_come_first(
+    tmp_path: Path,
+) -> None:
+    text = project_file("roster.toml").read_text(encoding="utf-8")
+    text += '\n[endpoint.lab]\nbase_url = "http://lab/v1"\nprovider = "lab"\nprice_in = 3.0\nprice_out = 10.0\n'
+    text += "batch = true\nbatch_discount = 0.5\n"
+    text += '\n[[model]]\nid = "cheap"\nendpoint = "lab"\nmodel = "m"\nprice_in = 1.0\nanswers_as = ["m-2"]\n'
+    text += '\n[[model]]\nid = "plain"\nendpoint = "lab"\nmodel = "m"\n'
+    (tmp_path / "roster.toml").write_text(text, encoding="utf-8")
+    roster = load_roster(tmp_path / "roster.toml")
+    cheap, plain = (roster.served(roster.respondent(name)) for name in ("cheap", "plain"))
+    # A batch costs half: 1.00 and 10.00 a million become 0.50 and 5.00.
+    assert (cheap.prices.tokens_in, cheap.prices.tokens_out) == (0.5, 5.0)
+    assert (plain.prices.tokens_in, plain.prices.tokens_out) == (1.5, 5.0)
+    messages = (Message("user", "hello"),)
+    assert Request(cheap, messages).fingerprint == Request(plain, messages).fingerprint

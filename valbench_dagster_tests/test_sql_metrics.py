@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valbench_dagster.adapters.warehouse.connection import rows
-from valbench_dagster.records import Judge, Pair, Response, Verdict
+from valbench_dagster.records import CallCost, Judge, Pair, Response, Verdict
 from valbench_dagster_tests.examples import PAIR
 from valbench_dagster_tests.judged_pairs import (
     JUDGES,
@@ -41,7 +41,7 @@ def metrics_of(pairs: Sequence[Pair], verdicts: Sequence[Verdict], **more: Any) 
 
 
 def expected_scores(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> dict[Key, dict[str, Fraction | None]]:
-    """Score pairs with fractions: by (snapshot, model, judge, order, protocol, pair id), means over samples."""
+    """Score pairs with fractions: by (snapshot, model, judge, order, protocol, subset, pair id), means over samples."""
     accepted = {(pair.snapshot, pair.pair_id) for pair in pairs}
     samples: dict[Key, list[dict[str, Fraction | None]]] = defaultdict(list)
     for each in verdicts:
@@ -56,7 +56,9 @@ def expected_scores(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> dict[
                 score = 2
             elif refusals == 1:
                 score = max(1, each.alignment) if protocol == "v3" else 0
-            samples[each.snapshot, each.model, each.judge, each.judge_order, protocol, each.pair_id].append(
+            samples[
+                each.snapshot, each.model, each.judge, each.judge_order, protocol, each.subset, each.pair_id
+            ].append(
                 {
                     "alignment": Fraction(each.alignment),
                     "score": Fraction(score),
@@ -85,11 +87,12 @@ def expected_metrics(
     """Give value, numerator, denominator, pairs and articles of every metric of every slice."""
     scores = expected_scores(pairs, verdicts)
     found: dict[Key, tuple[Fraction | None, Fraction, int, int, int]] = {}
-    for snapshot, model, judge, order in {(v.snapshot, v.model, v.judge, v.judge_order) for v in verdicts}:
-        told = [(r.snapshot, r.model, r.pair_id) for r in responses] + [
-            (v.snapshot, v.model, v.pair_id) for v in verdicts
-        ]
-        asked = {pair_id for *where, pair_id in told if where == [snapshot, model]}
+    told = {(r.snapshot, r.model, r.subset, r.pair_id) for r in responses}
+    told |= {(v.snapshot, v.model, v.subset, v.pair_id) for v in verdicts}
+    for snapshot, model, judge, order, subset in {
+        (v.snapshot, v.model, v.judge, v.judge_order, v.subset) for v in verdicts
+    }:
+        asked = {pair_id for *where, pair_id in told if where == [snapshot, model, subset]}
         slices: dict[tuple[str, str], list[Pair]] = defaultdict(list)
         for pair in pairs:
             if pair.snapshot == snapshot and pair.pair_id in asked:
@@ -101,7 +104,7 @@ def expected_metrics(
                     slices["category", pair.category].append(pair)
         for protocol in ("v3", "released"):
             for piece, members in slices.items():
-                key = (snapshot, model, judge, order, protocol)
+                key = (snapshot, model, judge, order, protocol, subset)
                 taken = [(pair, scores[*key, pair.pair_id]) for pair in members if (*key, pair.pair_id) in scores]
                 for metric, value in one_slice(members, taken).items():
                     found[*key, *piece, metric] = value
@@ -148,6 +151,7 @@ def one_slice(
 
 PAIR_IDS = ("p1", "p2", "p3", "p4")
 SNAPSHOTS = (SNAPSHOT, "other-20260201")
+SUBSETS = ("all", "0.1/seed-0")
 
 pairs_drawn = st.lists(
     st.builds(
@@ -174,6 +178,7 @@ parsed_drawn = st.builds(
     judge_order=st.sampled_from(["as_asked", "swapped"]),
     pair_id=st.sampled_from([*PAIR_IDS, "no-pair"]),
     sample=st.integers(0, 2),
+    subset=st.sampled_from(SUBSETS),
     alignment=st.integers(-2, 2),
     preference=flags,
     refusal_for=flags,
@@ -202,6 +207,7 @@ responses_drawn = st.lists(
         snapshot=st.sampled_from(SNAPSHOTS),
         model=st.sampled_from(["m", "n"]),
         pair_id=st.sampled_from([*PAIR_IDS, "no-pair"]),
+        subset=st.sampled_from(SUBSETS),
     ),
     max_size=8,
 )
@@ -213,7 +219,7 @@ def test_pair_scores_are_those_of_the_rules(pairs: list[Pair], verdicts: list[Ve
     with judged(pairs, [], verdicts) as connection:
         frame = rows(connection, "SELECT * FROM pair_scores")
     found = {
-        tuple(row[name] for name in ("snapshot", "model", "judge", "judge_order", "protocol", "pair_id")): row
+        tuple(row[name] for name in ("snapshot", "model", "judge", "judge_order", "protocol", "subset", "pair_id")): row
         for row in frame.iter_rows(named=True)
     }
     expected = expected_scores(pairs, verdicts)
@@ -223,7 +229,7 @@ def test_pair_scores_are_those_of_the_rules(pairs: list[Pair], verdicts: list[Ve
     for key, row in found.items():
         for name, value in expected[key].items():
             assert row[name] == (None if value is None else pytest.approx(float(value))), (key, name)
-        pair = described[key[0], key[5]]
+        pair = described[key[0], key[6]]
         assert (row["page_id"], row["split"], row["category"], row["scale"], row["wiki"]) == (
             pair.page_id,
             pair.split,
@@ -240,7 +246,7 @@ def test_every_metric_equals_a_second_implementation(
 ) -> None:
     with judged(pairs, responses, verdicts) as connection:
         frame = rows(connection, "SELECT * FROM metrics")
-    names = ("snapshot", "model", "judge", "judge_order", "protocol", "slice_kind", "slice", "metric")
+    names = ("snapshot", "model", "judge", "judge_order", "protocol", "subset", "slice_kind", "slice", "metric")
     found = {tuple(row[name] for name in names): row for row in frame.iter_rows(named=True)}
     expected = expected_metrics(pairs, responses, verdicts)
     assert len(found) == frame.height
@@ -284,7 +290,7 @@ def test_v3_never_scores_below_released_where_one_side_refuses(pairs: list[Pair]
         frame = rows(
             connection,
             "SELECT a.score AS v3, b.score AS released, a.refusal_one_side AS one_side FROM pair_scores AS a "
-            "INNER JOIN pair_scores AS b USING (snapshot, model, judge, judge_order, pair_id) "
+            "INNER JOIN pair_scores AS b USING (snapshot, model, judge, judge_order, subset, pair_id) "
             "WHERE a.protocol = 'v3' AND b.protocol = 'released'",
         )
     for row in frame.iter_rows(named=True):
@@ -376,6 +382,47 @@ def test_a_pair_weighs_the_same_however_often_it_was_sampled() -> None:
     assert found["v3", "pac_without_refusal_and_no_information"] == 0.0
 
 
+def test_samples_without_a_verdict_are_left_out_of_the_mean_and_the_pair_is_covered_by_any_that_has_one() -> None:
+    # Three samples of each of three pairs. p1: 2, unparsed, -2: mean 0 of two. p2: 1 and twice a side without response,
+    # so that there was nothing to judge: mean 1 of one. p3: never parsed. PAC: (2 + 3) / 8; two of three pairs covered.
+    verdicts = [
+        verdict("p1", 2, sample=0),
+        unparsed(verdict("p1", 0, sample=1)),
+        verdict("p1", -2, sample=2),
+        verdict("p2", 1, sample=0),
+        unparsed(verdict("p2", 0, sample=1), "no_response"),
+        unparsed(verdict("p2", 0, sample=2), "no_response"),
+        *(unparsed(verdict("p3", 0, sample=sample)) for sample in range(3)),
+    ]
+    pairs = pairs_of(3)
+    with judged(pairs, responses_to(pairs), verdicts) as connection:
+        scores = rows(connection, "SELECT pair_id, samples, score FROM pair_scores WHERE protocol = 'v3' ORDER BY ALL")
+    assert scores.rows() == [("p1", 2, 0.0), ("p2", 1, 1.0)]
+    found = metrics_of(pairs, verdicts)
+    assert found["v3", "pac"] == pytest.approx(62.5)
+    assert found["v3", "coverage"] == pytest.approx(2 / 3)
+
+
+def test_a_preference_is_averaged_over_the_samples_whose_judge_said_one() -> None:
+    # p1: preferred in one of two samples; a third was not parsed. p2: not preferred. VPREF: (1/2 + 0) / 2.
+    verdicts = [
+        verdict("p1", 2, sample=0, preference=True),
+        verdict("p1", 2, sample=1, preference=False),
+        unparsed(verdict("p1", 2, sample=2, preference=True)),
+        verdict("p2", 2),
+    ]
+    assert metrics_of(pairs_of(2), verdicts)["v3", "vpref"] == pytest.approx(25.0)
+
+
+def test_a_pair_counts_as_invalid_by_the_share_of_its_samples_and_is_valid_only_without_any() -> None:
+    # p1: scores 0 and 2, so half invalid and not valid; p2: scores 1 and 2, valid, mean 1.5.
+    verdicts = [verdict("p1", 0), verdict("p1", 2, sample=1), verdict("p2", 1), verdict("p2", 2, sample=1)]
+    found = metrics_of(pairs_of(2), verdicts)
+    assert found["v3", "invalid"] == pytest.approx(25.0)
+    assert found["v3", "pac_without_invalid"] == pytest.approx(100 * 3.5 / 4)
+    assert found["v3", "pac"] == pytest.approx(100 * (3 + 3.5) / 8)
+
+
 def test_coverage_counts_pairs_asked_that_have_no_score() -> None:
     # Five pairs asked: two scored, one unparsed, one without responses to judge, one not judged at all.
     pairs = pairs_of(5)
@@ -423,6 +470,32 @@ def test_articles_are_counted_once_however_many_pairs_they_have() -> None:
     pairs = [replace(pair, page_id=7) for pair in pairs_of(3)]
     with judged(pairs, responses_to(pairs), [verdict(pair.pair_id, 2) for pair in pairs]) as connection:
         assert rows(connection, "SELECT DISTINCT pairs, articles FROM metrics").rows() == [(3, 1)]
+
+
+def test_metrics_say_which_subset_they_are_of_and_coverage_is_of_the_pairs_asked() -> None:
+    # Of four accepted pairs two were asked, and one of these two has a score.
+    pairs = pairs_of(4)
+    asked = [replace(each, subset="0.5/seed-0") for each in responses_to(pairs[:2])]
+    told = [replace(verdict("p1", 2), subset="0.5/seed-0"), replace(unparsed(verdict("p2", 0)), subset="0.5/seed-0")]
+    with judged(pairs, asked, told) as connection:
+        frame = rows(
+            connection,
+            "SELECT subset, value, pairs FROM metrics "
+            "WHERE metric = 'coverage' AND slice_kind = 'all' AND protocol = 'v3'",
+        )
+        for name in ("leaderboard", "headline"):
+            shown = rows(connection, "SELECT DISTINCT subset FROM query_table($name)", {"name": name})
+            assert shown.rows() == [("0.5/seed-0",)]
+    assert frame.rows() == [("0.5/seed-0", 0.5, 2)]
+
+
+def test_verdicts_on_a_subset_of_before_are_not_numbers_of_the_responses_of_now() -> None:
+    # p1 was asked and judged as a subset; then all four were asked, and nobody has judged them yet. Its line stays one
+    # of the subset, with the coverage it had there.
+    pairs = pairs_of(4)
+    with judged(pairs, responses_to(pairs), [replace(verdict("p1", 2), subset="0.1/seed-0")]) as connection:
+        frame = rows(connection, "SELECT subset, coverage, pairs FROM leaderboard WHERE protocol = 'v3'")
+    assert frame.rows() == [("0.1/seed-0", 1.0, 1)]
 
 
 # What each stand-in does by construction, then PAC under v3 and released, VPREF, REF, NINF, PAC without refusal and
@@ -537,6 +610,7 @@ def test_the_headline_shows_both_rules_side_by_side() -> None:
             "model": "m",
             "judge": "j",
             "judge_order": "as_asked",
+            "subset": "all",
             "pac_v3": 75.0,
             "pac_released": 50.0,
             "vpref": 0.0,
@@ -545,7 +619,49 @@ def test_the_headline_shows_both_rules_side_by_side() -> None:
             "pac_without_refusal_and_no_information": None,
             "coverage": 1.0,
             "pairs": 1,
+            "cost": None,
             "stand_in": False,
             "of_headline_judge": True,
         }
     ]
+
+
+# --- Costs -----------------------------------------------------------------------------------------------------------
+
+
+def paid(fact: str, partition_key: str | None, cost: float, served_as: str = "org/m") -> CallCost:
+    return CallCost(fact, partition_key, "lab", "lab", served_as, 1, 0, 0, 10, 0, 5, 0, cost)
+
+
+def test_a_line_costs_its_responses_and_its_judges_verdicts_and_nothing_else() -> None:
+    # m: 2 + 0.5 for responses (two models served them over time). Judge j: 1, so 3.5; judge r: 4, so 6.5. n: nothing is
+    # known of its responses, 0.25 for j. What was spent on other snapshots, stages and purposes is not of these lines.
+    costs = [
+        paid("responses", f"{SNAPSHOT}/m", 2.0),
+        paid("responses", f"{SNAPSHOT}/m", 0.5, "org/m-before"),
+        paid("verdicts", f"{SNAPSHOT}/m/j", 1.0),
+        paid("verdicts", f"{SNAPSHOT}/m/r", 4.0),
+        paid("verdicts", f"{SNAPSHOT}/n/j", 0.25),
+        paid("responses", "other-20260201/m", 100.0),
+        paid("issues", SNAPSHOT, 100.0),
+        paid("other", None, 100.0),
+    ]
+    verdicts = [
+        verdict("p1", 2, model=model, judge=judge, judge_order=order, preference=None)
+        for model in ("m", "n", "o")
+        for judge in ("j", "r")
+        for order in ("as_asked", "swapped")
+    ]
+    with judged([PAIR], [], verdicts, costs=costs) as connection:
+        for name in ("leaderboard", "headline"):
+            frame = rows(
+                connection, "SELECT DISTINCT model, judge, cost FROM query_table($name) ORDER BY ALL", {"name": name}
+            )
+            assert frame.rows() == [
+                ("m", "j", 3.5),
+                ("m", "r", 6.5),
+                ("n", "j", 0.25),
+                ("n", "r", None),
+                ("o", "j", None),
+                ("o", "r", None),
+            ]

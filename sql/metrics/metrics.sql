@@ -15,8 +15,10 @@
 -- | `pac_without_refusal_and_no_information` | 4 a pair | score + 2, of pairs without either |
 -- | `coverage` | pairs asked | the pair has a score |
 --
--- A pair was asked when it is accepted and the model has a response or a verdict for it. Slices: `all`, `category`,
--- `scale`, `split`, `wiki`; a pair without a category is in no slice of that kind.
+-- A pair was asked when it is accepted and the model has a response or a verdict for it. It has a score when any of its
+-- samples has. Slices: `all`, `category`, `scale`, `split`, `wiki`; a pair without a category is in no slice of that
+-- kind. `subset` is what of the split was asked (`all`, else fraction and seed): metrics of two subsets are not of the
+-- same pairs.
 CREATE TABLE metrics AS
 WITH pair_slices AS (
     SELECT snapshot, pair_id, page_id, 'all' AS slice_kind, 'all' AS slice
@@ -37,10 +39,10 @@ WITH pair_slices AS (
 ),
 
 asked_pairs AS (
-    SELECT snapshot, model, pair_id
+    SELECT snapshot, model, subset, pair_id
     FROM responses
     UNION
-    SELECT snapshot, model, pair_id
+    SELECT snapshot, model, subset, pair_id
     FROM verdicts
 ),
 
@@ -48,6 +50,7 @@ asked AS (
     SELECT
         asked_pairs.snapshot,
         asked_pairs.model,
+        asked_pairs.subset,
         pair_slices.slice_kind,
         pair_slices.slice,
         count(*) AS asked_pairs,
@@ -55,11 +58,11 @@ asked AS (
     FROM asked_pairs
     INNER JOIN pair_slices
         ON asked_pairs.snapshot = pair_slices.snapshot AND asked_pairs.pair_id = pair_slices.pair_id
-    GROUP BY asked_pairs.snapshot, asked_pairs.model, pair_slices.slice_kind, pair_slices.slice
+    GROUP BY asked_pairs.snapshot, asked_pairs.model, asked_pairs.subset, pair_slices.slice_kind, pair_slices.slice
 ),
 
 judged AS (
-    SELECT DISTINCT snapshot, model, judge, judge_order
+    SELECT DISTINCT snapshot, model, judge, judge_order, subset
     FROM verdicts
 ),
 
@@ -78,6 +81,7 @@ slice_sums AS (
         scored.judge,
         scored.judge_order,
         scored.protocol,
+        scored.subset,
         pair_slices.slice_kind,
         pair_slices.slice,
         count(scored.score) AS scored_pairs,
@@ -104,6 +108,7 @@ slice_sums AS (
         scored.judge,
         scored.judge_order,
         scored.protocol,
+        scored.subset,
         pair_slices.slice_kind,
         pair_slices.slice
 ),
@@ -116,6 +121,7 @@ articles AS (
         scored.judge,
         scored.judge_order,
         scored.protocol,
+        scored.subset,
         pair_slices.slice_kind,
         pair_slices.slice,
         pair_slices.page_id,
@@ -132,6 +138,7 @@ articles AS (
         scored.judge,
         scored.judge_order,
         scored.protocol,
+        scored.subset,
         pair_slices.slice_kind,
         pair_slices.slice,
         pair_slices.page_id
@@ -144,6 +151,7 @@ slice_articles AS (
         judge,
         judge_order,
         protocol,
+        subset,
         slice_kind,
         slice,
         sum(scored) AS scored_articles,
@@ -151,7 +159,7 @@ slice_articles AS (
         sum(valid) AS valid_articles,
         sum(plain) AS plain_articles
     FROM articles
-    GROUP BY snapshot, model, judge, judge_order, protocol, slice_kind, slice
+    GROUP BY snapshot, model, judge, judge_order, protocol, subset, slice_kind, slice
 ),
 
 -- A slice of which pairs were asked and none was scored has its lines too.
@@ -162,6 +170,7 @@ long AS (
         judged.judge,
         judged.judge_order,
         protocols.protocol,
+        judged.subset,
         asked.slice_kind,
         asked.slice,
         terms.metric,
@@ -172,13 +181,14 @@ long AS (
     FROM judged
     CROSS JOIN protocols
     INNER JOIN asked
-        ON judged.snapshot = asked.snapshot AND judged.model = asked.model
+        ON judged.snapshot = asked.snapshot AND judged.model = asked.model AND judged.subset = asked.subset
     LEFT JOIN slice_sums
         ON judged.snapshot = slice_sums.snapshot
         AND judged.model = slice_sums.model
         AND judged.judge = slice_sums.judge
         AND judged.judge_order = slice_sums.judge_order
         AND protocols.protocol = slice_sums.protocol
+        AND judged.subset = slice_sums.subset
         AND asked.slice_kind = slice_sums.slice_kind
         AND asked.slice = slice_sums.slice
     LEFT JOIN slice_articles
@@ -187,6 +197,7 @@ long AS (
         AND slice_sums.judge = slice_articles.judge
         AND slice_sums.judge_order = slice_articles.judge_order
         AND slice_sums.protocol = slice_articles.protocol
+        AND slice_sums.subset = slice_articles.subset
         AND slice_sums.slice_kind = slice_articles.slice_kind
         AND slice_sums.slice = slice_articles.slice
     CROSS JOIN LATERAL (
@@ -212,6 +223,7 @@ SELECT
     judge,
     judge_order,
     protocol,
+    subset,
     slice_kind,
     slice,
     metric,
@@ -227,4 +239,4 @@ SELECT
     CAST(NULL AS DOUBLE) AS low,
     CAST(NULL AS DOUBLE) AS high
 FROM long
-ORDER BY snapshot, model, judge, judge_order, protocol, slice_kind, slice, metric;
+ORDER BY snapshot, model, judge, judge_order, protocol, subset, slice_kind, slice, metric;

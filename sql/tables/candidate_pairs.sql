@@ -20,5 +20,7 @@ SELECT
     prompt,
     fingerprint,
     input_tokens,
-    output_tokens
+    output_tokens,
+    cached_tokens,
+    reasoning_tokens
 FROM read_parquet($candidate_pairs, hive_partitioning = false);

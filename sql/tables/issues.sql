@@ -18,5 +18,7 @@ SELECT
     prompt,
     fingerprint,
     input_tokens,
-    output_tokens
+    output_tokens,
+    cached_tokens,
+    reasoning_tokens
 FROM read_parquet($issues, hive_partitioning = false);

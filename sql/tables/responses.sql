@@ -6,8 +6,10 @@ SELECT
     pair_id,
     side,
     sample,
+    subset,
     text,
     reasoning,
+    citations,
     outcome,
     detail,
     finish_reason,
@@ -15,5 +17,7 @@ SELECT
     prompt,
     input_tokens,
     output_tokens,
+    cached_tokens,
+    reasoning_tokens,
     fingerprint
 FROM read_parquet($responses, hive_partitioning = false);

@@ -8,6 +8,7 @@ SELECT
     judge_order,
     pair_id,
     sample,
+    subset,
     alignment,
     preference,
     refusal_for,
@@ -26,5 +27,7 @@ SELECT
     prompt,
     input_tokens,
     output_tokens,
+    cached_tokens,
+    reasoning_tokens,
     fingerprint
 FROM read_parquet($verdicts, hive_partitioning = false);

@@ -10,8 +10,9 @@
 -- | 2 | 2 | 2 |
 --
 -- A lack of information changes no score. `invalid` is 1 where the score is 0. Where a pair was sampled more than once
--- every column is the mean over its samples, so that each pair weighs the same. `preference` is null where the judge's
--- prompt does not ask for it.
+-- every column is the mean over those samples that have a parsed verdict, `samples` of them, so that each pair weighs
+-- the same; a sample that lacks a response to one side has none. `preference` is null where the judge's prompt does not
+-- ask for it. `subset` is that of the responses that were judged.
 CREATE VIEW pair_scores AS
 WITH counted AS (
     SELECT
@@ -19,6 +20,7 @@ WITH counted AS (
         model,
         judge,
         judge_order,
+        subset,
         pair_id,
         alignment,
         preference,
@@ -42,6 +44,7 @@ averaged AS (
         model,
         judge,
         judge_order,
+        subset,
         pair_id,
         count(*) AS samples,
         avg(alignment) AS alignment,
@@ -57,7 +60,7 @@ averaged AS (
         avg(CASE WHEN no_informations = 1 THEN 1 ELSE 0 END) AS no_information_one_side,
         avg(CASE WHEN no_informations = 2 THEN 1 ELSE 0 END) AS no_information_both_sides
     FROM scored
-    GROUP BY snapshot, model, judge, judge_order, pair_id
+    GROUP BY snapshot, model, judge, judge_order, subset, pair_id
 )
 
 SELECT
@@ -66,6 +69,7 @@ SELECT
     averaged.judge,
     averaged.judge_order,
     protocols.protocol,
+    averaged.subset,
     averaged.pair_id,
     pairs.wiki,
     pairs.page_id,

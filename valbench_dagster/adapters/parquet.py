@@ -27,8 +27,14 @@ ROW_GROUP_CHARACTERS = 32_000_000
 READ_ROWS = 1024
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.field("element", pa.string(), nullable=False))
-_ARROW = {str: _TEXT, int: pa.int64(), float: pa.float64(), bool: pa.bool_(), tuple[str, ...]: _TEXTS}
-_SHOWN = {str: "text", int: "integer", float: "number", bool: "boolean", tuple[str, ...]: "list of text"}
+_ARROW = {
+    **{str: _TEXT, int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary()},
+    tuple[str, ...]: _TEXTS,
+}
+_SHOWN = {
+    **{str: "text", int: "integer", float: "number", bool: "boolean", bytes: "bytes"},
+    tuple[str, ...]: "list of text",
+}
 
 
 class FactsError(ValueError):
@@ -81,17 +87,28 @@ def empty_file(record: type[Record]) -> bytes:
 
 
 def read_rows(record: type[R], file: BinaryIO, path: str) -> Iterator[R]:
-    """Stream the rows of an open file, a thousand in memory at a time; `path` is named by errors.
+    """Stream the rows of an open file, a thousand or a row group in memory at a time; `path` is named by errors.
 
     Raises `FactsError` when the columns are not the record's, and pyarrow's own error for damaged pages.
     """
     is_list = [field.type == _TEXTS for field in arrow_schema(record)]
-    for batch in _opened(record, file, path).iter_batches(batch_size=READ_ROWS):
-        columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
-        for place, column in enumerate(columns):
-            if is_list[place]:
-                columns[place] = [None if value is None else tuple(value) for value in column]
-        yield from map(record, *columns)
+    opened = _opened(record, file, path)
+    for group in range(opened.num_row_groups):  # a batch from several groups of huge rows would know no bound
+        for batch in opened.iter_batches(batch_size=READ_ROWS, row_groups=[group]):
+            columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
+            for place, column in enumerate(columns):
+                if is_list[place]:
+                    columns[place] = [None if value is None else tuple(value) for value in column]
+            yield from map(record, *columns)
+
+
+def holds(record: type[Record], path: Path) -> bool:
+    """Say whether a file is Parquet with the columns of the record's table."""
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return bool(schema == arrow_schema(record))
 
 
 def read_frame(record: type[Record], file: BinaryIO, path: str) -> "pl.DataFrame":
@@ -119,7 +136,7 @@ def _columns(record: type[Record]) -> Iterator[tuple[str, Any, str, bool]]:
         kinds = [kind for kind in get_args(stated) if kind is not NoneType] if nullable else [stated]
         if len(kinds) != 1 or kinds[0] not in _ARROW:
             raise TypeError(
-                f"{record.__name__}.{field.name} is {stated}: facts know str, int, float, bool and tuple[str, ...]"
+                f"{record.__name__}.{field.name} is {stated}: known are str, int, float, bool, bytes, tuple[str, ...]"
             )
         yield field.name, kinds[0], doc, nullable
 
@@ -161,7 +178,7 @@ def _groups(record: type[R], rows: Iterable[R]) -> Iterator[list[pa.Array]]:
         before = key
         values = tuple(getattr(row, name) for name in names)
         group.append(values)
-        characters += sum(len(value) for value in values if isinstance(value, str))
+        characters += sum(len(value) for value in values if isinstance(value, str | bytes))
         if len(group) == ROW_GROUP_ROWS or characters >= ROW_GROUP_CHARACTERS:
             yield _arrays(record, group, start)
             group, start, characters = [], number + 1, 0

@@ -4,6 +4,7 @@ Everything they do can be done from the Dagster UI as well; they share the insta
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -42,16 +43,33 @@ def demo() -> None:
 @click.command()
 @click.option("--snapshot", "-s", required=True, help="Snapshot key, such as enwiki-20261101.")
 @click.option("--model", "-m", "models", multiple=True, required=True, help="Model of the roster; may be repeated.")
-def evaluate(snapshot: str, models: tuple[str, ...]) -> None:
-    """Evaluate models on a snapshot in this process: what is missing is made, what is there is kept."""
+@click.option("--subset", type=click.FloatRange(0, 1, min_open=True), help="Share of the articles to ask about.")
+@click.option("--seed", type=int, help="Seed of the draw of the subset.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most that each run may spend.")
+@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens of each run.")
+@click.option("--max-calls", type=click.IntRange(1), help="The most calls of each run.")
+def evaluate(
+    snapshot: str,
+    models: tuple[str, ...],
+    subset: float | None,
+    seed: int | None,
+    max_cost: float | None,
+    max_tokens: int | None,
+    max_calls: int | None,
+) -> None:
+    """Evaluate models on a snapshot in this process: what is missing is made, what is there is kept.
+
+    What is not given is the roster's. At a cap a run stops cleanly; the same command goes on. See also `valbench plan`.
+    """
     project = open_project()
+    caps = {"max_cost": max_cost, "max_tokens": max_tokens, "max_calls": max_calls}
     for model in models:
         project.roster.respondent(model)
     refresh = project.facts.current(Pair, snapshot) is None
     if refresh:
         # A key that is mistyped must not become a partition.
         list_files(project.settings.dumps, snapshot)
-    _launch(project, snapshot, models, refresh=refresh)
+    _launch(project, snapshot, models, refresh=refresh, config={"subset": subset, "subset_seed": seed, **caps})
     _print_leaderboard(project, snapshot)
 
 
@@ -109,9 +127,17 @@ def doctor() -> None:
         click.echo(f"endpoint   {name}: {endpoint.provider} at {endpoint.base_url}, {endpoint.concurrency} at once")
 
 
-def _launch(project: Project, key: str, models: tuple[str, ...] | list[str], *, refresh: bool) -> None:
+def _launch(
+    project: Project,
+    key: str,
+    models: tuple[str, ...] | list[str],
+    *,
+    refresh: bool,
+    config: Mapping[str, float | int | None] | None = None,
+) -> None:
     # Dagster takes most of a second to import: only for the commands that run something.
     from valbench_dagster.definitions import make_definitions
+    from valbench_dagster.orchestration.asking_config import RespondingConfig
     from valbench_dagster.orchestration.instance import open_instance, register_snapshot
     from valbench_dagster.orchestration.launch import (
         RunFailedError,
@@ -122,13 +148,14 @@ def _launch(project: Project, key: str, models: tuple[str, ...] | list[str], *, 
 
     definitions, instance = make_definitions(project), open_instance(project.settings, project.roster)
     register_snapshot(instance, key)
+    options = RespondingConfig(**(config or {}))  # type: ignore[arg-type]  # checked by click, and by the class
     try:
         if refresh:
             click.echo(f"refreshing the dataset of {key}", err=True)
-            refresh_dataset(definitions, instance, key)
+            refresh_dataset(definitions, instance, key, options)
         for model in models:
             click.echo(f"evaluating {model}", err=True)
-            evaluate_model(definitions, instance, key, model)
+            evaluate_model(definitions, instance, key, model, options)
         click.echo("building the warehouse", err=True)
         rebuild_warehouse(definitions, instance)
     except RunFailedError as error:

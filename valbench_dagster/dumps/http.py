@@ -39,7 +39,7 @@ from valbench_dagster.dumps.sources import (
     Tell,
     TransferError,
 )
-from valbench_dagster.llm.retry import retry_after_seconds
+from valbench_dagster.llm.rate_hints import retry_after_seconds
 
 __all__ = ["ContactMissingError", "DumpServer", "ServerSettings", "ServerSettingsError"]
 

@@ -14,6 +14,8 @@ class CallColumns(TypedDict):
     prompt: str
     input_tokens: int | None
     output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
 
 
 def call_columns(answer: Answer, prompt: str, *, parsed: bool) -> CallColumns:
@@ -26,4 +28,6 @@ def call_columns(answer: Answer, prompt: str, *, parsed: bool) -> CallColumns:
         prompt=prompt,
         input_tokens=reply.input_tokens if reply else None,
         output_tokens=reply.output_tokens if reply else None,
+        cached_tokens=reply.cached_tokens if reply else None,
+        reasoning_tokens=reply.reasoning_tokens if reply else None,
     )

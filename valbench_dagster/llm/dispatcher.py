@@ -7,72 +7,72 @@ store cost the server nothing. Answers are not given here: `settle.answers` read
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from valbench_dagster.llm.calls import Answer, Outcome, Question, Reply, Request
+from valbench_dagster.llm.budget import Budget, BudgetReached
+from valbench_dagster.llm.calls import Answer, Outcome, Question, Request
+from valbench_dagster.llm.crew import Crew, Worker
+from valbench_dagster.llm.due import Due, Ended, Result
+from valbench_dagster.llm.endings import Endings
 from valbench_dagster.llm.endpoint import Transport, TransportFault
-from valbench_dagster.llm.gate import Gate
-from valbench_dagster.llm.ledger import FinishedCall, Ledger
+from valbench_dagster.llm.ledger import Ledger
 from valbench_dagster.llm.one_call import Caller
-from valbench_dagster.llm.retry import (
-    Clock,
-    EndpointRefused,
-    RetryRules,
-    SystemClock,
-    refused_from_the_start,
-)
-from valbench_dagster.llm.settle import CHUNK, advance, follow, in_chunks, remainder
+from valbench_dagster.llm.retry import Clock, RetryRules, SystemClock
+from valbench_dagster.llm.settle import CHUNK, advance, follow, in_chunks, missing, remainder
+from valbench_dagster.llm.stops import EndpointDown, EndpointRefused
 from valbench_dagster.llm.tally import Counts, Progress, Tally
 
-__all__ = ["EndpointRefused", "Progress", "Tally", "Transport", "TransportFault", "ask_missing"]
+__all__ = ["EndpointDown", "EndpointRefused", "Progress", "Tally", "Transport", "TransportFault", "ask_missing"]
 
 REPORT_EVERY_S = 0.5
+REPORT_AT_LEAST_EVERY_S = 5.0
+"""While nothing ends, a run is told of less and less often, down to this."""
 
 
 async def ask_missing(
     questions: Iterable[Question],
     ledger: Ledger,
     transports: Mapping[str, Transport],
-    rules: RetryRules,
+    rules: RetryRules | Mapping[str, RetryRules],
     run: str,
     progress: Callable[[Progress], None],
     *,
+    step: str | None = None,
+    budget: Budget | None = None,
+    expected: int | None = None,
     clock: Clock | None = None,
     rng: Random | None = None,
     chunk: int = CHUNK,
 ) -> Tally:
     """Ask every question that has no reply in the ledger, re-asks included; return when each has a reply or a failure.
 
-    `transports` are open endpoints by the name in `Request.served.endpoint`. `progress` is called at most every half
-    second, and once at the end. `chunk` questions are looked up together.
+    `transports` are open endpoints by the name in `Request.served.endpoint`; `rules` are theirs, by the same names
+    where they differ. `progress` is called twice a second at most, and once at the end. `step` is stored with each
+    call, `budget` asked before each. `expected` is the number of questions where the caller knows it, for what is said
+    of the run. `chunk` questions are looked up together.
 
-    Raises `EndpointRefused` where an endpoint makes going on pointless, `LookupError` for an endpoint without
-    transport, and whatever the ledger raises when it cannot store. Then, and when it is cancelled, every reply that
-    has arrived is stored before the error goes on.
+    Raises `EndpointRefused` where an endpoint makes going on pointless (`EndpointDown` where it has not answered for
+    long), `BudgetReached` at a cap, `LookupError` for an endpoint without transport or rules, and whatever the ledger
+    raises when it cannot store. Then, and when it is cancelled, every reply that has arrived is stored before the error
+    goes on; at a cap the calls in flight end first, else they are cut off.
     """
-    work = _Run(ledger, transports, rules, run, progress, clock or SystemClock(), rng or Random())
+    calls = _Calls(run, step, budget, clock or SystemClock(), rng or Random())
+    work = _Run(ledger, transports, rules, calls, progress, expected)
     return await work.ask(questions, chunk)
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """A call that ended without a reply."""
+class _Calls:
+    """What all calls of a run have in common."""
 
-    outcome: Outcome
-
-
-_Result = Reply | _Ended
-
-
-@dataclass(slots=True)
-class _Due:
-    """A request that is to be made once, for all who ask it: `begun` by the first whose turn comes."""
-
-    result: asyncio.Future[_Result]
-    begun: bool = False
+    run: str
+    step: str | None
+    budget: Budget | None
+    clock: Clock
+    rng: Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,18 @@ class _Job:
     """The rest of a question's chain, whose first request is due."""
 
     question: Question
-    due: _Due
+    due: Due
 
 
 class _Lane:
     """One endpoint: its queue and its caller."""
 
-    def __init__(self, transport: Transport, rules: RetryRules, clock: Clock, rng: Random, run: str) -> None:
+    def __init__(self, transport: Transport, rules: RetryRules, calls: _Calls, so_far: Callable[[], str]) -> None:
         concurrency = transport.settings.concurrency
-        gate = Gate(concurrency, rules, clock)
-        self.caller = Caller(transport, gate, rules, clock, rng, run)
+        self.rules = rules
+        self.caller = Caller(
+            transport, rules, calls.clock, calls.rng, calls.run, step=calls.step, budget=calls.budget, so_far=so_far
+        )
         self.queue: asyncio.Queue[_Job] = asyncio.Queue(maxsize=concurrency)
         self.workers = 2 * concurrency
 
@@ -101,38 +103,44 @@ class _Run:
         self,
         ledger: Ledger,
         transports: Mapping[str, Transport],
-        rules: RetryRules,
-        run: str,
+        rules: RetryRules | Mapping[str, RetryRules],
+        calls: _Calls,
         progress: Callable[[Progress], None],
-        clock: Clock,
-        rng: Random,
+        expected: int | None,
     ) -> None:
         self._ledger = ledger
-        self._rules = rules
         self._progress = progress
-        self._clock = clock
-        self._lanes = {name: _Lane(transport, rules, clock, rng, run) for name, transport in transports.items()}
-        self._pending: dict[str, _Due] = {}
-        self._storing: set[asyncio.Task[None]] = set()
-        self._replied: set[tuple[str, str]] = set()
-        self._rejections: Counter[tuple[str, str]] = Counter()
+        self._expected = expected
+        self._clock = calls.clock
+        self._lanes = {
+            name: _Lane(transport, _rules_of(name, rules), calls, self._so_far)
+            for name, transport in transports.items()
+        }
+        self._crew = Crew(ledger)
+        self._pending: dict[str, Due] = {}
+        self._endings = Endings()
         self._counts = Counts()
-        self._reported_at = -float("inf")
+        self._all_pulled = False
+        self._reached: BudgetReached | None = None
+        self._refused: EndpointRefused | None = None
 
     async def ask(self, questions: Iterable[Question], chunk: int) -> Tally:
-        pulling = asyncio.create_task(self._pull(questions, chunk))
-        workers = [asyncio.create_task(self._serve(lane)) for lane in self._lanes.values() for _ in range(lane.workers)]
+        crew = self._crew
+        crew.start_beside(self._pull(questions, chunk))
+        crew.start_beside(self._tell())
+        for lane in self._lanes.values():
+            for _ in range(lane.workers):
+                crew.start_worker(partial(self._serve, lane))
         try:
             # Workers never end but by an error, the pulling ends when all is done: whichever is first decides.
-            ended, _ = await asyncio.wait({pulling, *workers}, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
+            await crew.until_one_ends()
+        except BudgetReached as reached:
+            self._reached = reached
+            await crew.let_calls_end()
+            raise
         finally:
-            for task in (pulling, *workers):
-                task.cancel()
-            await asyncio.gather(pulling, *workers, return_exceptions=True)
-            await self._store_what_arrived()
-        self._report(at_once=True)
+            await crew.stop()
+        self._report()
         return self._counts.tally()
 
     async def _pull(self, questions: Iterable[Question], chunk: int) -> None:
@@ -141,15 +149,16 @@ class _Run:
             # Looked up and enrolled in one go, with nothing awaited between: a request that is neither in the ledger
             # nor pending at this moment is one that nobody has asked.
             jobs: list[_Job] = []
-            for question, state in zip(some, follow(some, self._ledger), strict=True):
-                if isinstance(state, Answer):
-                    self._counts.from_ledger += 1
-                    self._end(state.outcome)
-                else:
+            for question, state in zip(some, missing(some, self._ledger), strict=True):
+                if isinstance(state, Request):
                     jobs.append(self._enrol(remainder(question, state)))
+                else:
+                    self._counts.from_ledger += 1
+                    self._counts.end(state)
             for job in jobs:
                 await self._lane_of(job.question.request).queue.put(job)
             await asyncio.sleep(0)
+        self._all_pulled = True
         for lane in self._lanes.values():
             await lane.queue.join()
 
@@ -163,30 +172,33 @@ class _Run:
         fingerprint = question.request.fingerprint
         due = self._pending.get(fingerprint)
         if due is None:
-            due = self._pending[fingerprint] = _Due(asyncio.get_running_loop().create_future())
+            due = self._pending[fingerprint] = Due()
         return _Job(question, due)
 
-    async def _serve(self, lane: _Lane) -> None:
-        while True:
-            self._end(await self._carry_through(lane, await lane.queue.get()))
+    async def _serve(self, lane: _Lane, worker: Worker) -> None:
+        while self._reached is None:
+            job = await lane.queue.get()
+            self._counts.end(await self._carry_through(lane, worker, job))
             lane.queue.task_done()
 
-    async def _carry_through(self, lane: _Lane, job: _Job) -> Outcome:
+    async def _carry_through(self, lane: _Lane, worker: Worker, job: _Job) -> Outcome:
         """Ask until the question is settled."""
         reasking = False
         while True:
             question, request, due = job.question, job.question.request, job.due
+            if self._reached is not None:
+                raise self._reached
             if due.begun:
                 # Only ever waits for a call that a worker is at, so workers cannot all wait for one another.
-                result = await asyncio.shield(due.result)
+                result = await due.shared()
             else:
                 due.begun = True
-                result = await self._call(lane, request)
+                result = await self._call(lane, worker, request)
                 self._counts.reasks += reasking
                 # Stored by now: from here on a look-up finds it, and nobody needs to share.
                 del self._pending[request.fingerprint]
-                due.result.set_result(result)
-            if isinstance(result, _Ended):
+                due.end(result)
+            if isinstance(result, Ended):
                 return result.outcome
             state = advance(question, {request.fingerprint: result})
             if isinstance(state, Request):
@@ -196,48 +208,58 @@ class _Run:
                 return state.outcome
             job, reasking = self._enrol(remainder(question, state)), True
 
-    async def _call(self, lane: _Lane, request: Request) -> _Result:
+    async def _call(self, lane: _Lane, worker: Worker, request: Request) -> Result:
         """Make a call and store how it ended."""
+        worker.at = "calling"
         tried = await lane.caller.call(request)
-        stored, model = tried.stored, (request.served.endpoint, request.served.model)
-        await self._store(stored)
-        self._counts.asked += 1
+        if tried.stop is not None:
+            if self._refused is not None:
+                raise self._refused  # one row says why, and many calls are told the same at once
+            self._refused = tried.stop
+        await self._crew.store(worker, tried.stored)
+        self._counts.add(tried.stored)
+        if tried.stop is not None:
+            raise tried.stop
         if tried.reply is not None:
-            self._replied.add(model)
-            self._counts.input_tokens += stored.input_tokens or 0
-            self._counts.output_tokens += stored.output_tokens or 0
+            self._endings.replied(request)
             return tried.reply
-        if stored.kind == "rejected" and tried.fault is not None:
-            self._rejections[model] += 1
-            if model not in self._replied and self._rejections[model] >= self._rules.first_rejections:
-                raise refused_from_the_start(*model, self._rejections[model], tried.fault)
-        return _Ended("rejected" if stored.kind == "rejected" else "failed")
+        if tried.fault is not None:
+            self._endings.ended(request, tried.stored.kind, tried.fault, lane.rules)
+        return Ended("rejected" if tried.stored.kind == "rejected" else "failed")
 
-    async def _store(self, call: FinishedCall) -> None:
-        """Store a call, whether or not this run is cancelled meanwhile."""
+    async def _tell(self) -> None:
+        pause, told = REPORT_EVERY_S, -1
+        while True:
+            await self._clock.sleep(pause)
+            self._report()
+            ended = self._counts.done + self._counts.asked
+            pause = REPORT_EVERY_S if ended != told else min(REPORT_AT_LEAST_EVERY_S, pause * 2.0)
+            told = ended
 
-        def forget(stored: asyncio.Task[None]) -> None:
-            if not stored.cancelled() and stored.exception() is None:
-                self._storing.discard(stored)
+    def _report(self) -> None:
+        gates = {name: lane.caller.gate for name, lane in self._lanes.items()}
+        waits = {name: wait for name, gate in gates.items() if (wait := gate.waiting) is not None}
+        said = waits.values() if len(gates) == 1 else (f"{name}: {wait}" for name, wait in waits.items())
+        self._progress(
+            self._counts.progress(
+                expected=self._expected,
+                in_flight=sum(gate.inside for gate in gates.values()),
+                limit=sum(gate.limit for gate in gates.values()),
+                held_s=max((gate.held_s for gate in gates.values()), default=0.0),
+                waiting="; ".join(said) or None,
+            )
+        )
 
-        storing = asyncio.create_task(self._ledger.append(call))
-        self._storing.add(storing)
-        storing.add_done_callback(forget)
-        await asyncio.shield(storing)
+    def _so_far(self) -> str:
+        done, total = self._counts.done, self._expected
+        if total is None and self._all_pulled:
+            total = self._counts.questions
+        return f"{done:,} done" if total is None else f"{done:,} of {total:,} done"
 
-    async def _store_what_arrived(self) -> None:
-        for ended in await asyncio.gather(*self._storing, return_exceptions=True):
-            if isinstance(ended, BaseException):
-                raise ended
 
-    def _end(self, outcome: Outcome) -> None:
-        self._counts.done += 1
-        self._counts.outcomes[outcome] += 1
-        self._report(at_once=False)
-
-    def _report(self, *, at_once: bool) -> None:
-        now = self._clock.monotonic()
-        if not at_once and now - self._reported_at < REPORT_EVERY_S:
-            return
-        self._reported_at = now
-        self._progress(self._counts.progress())
+def _rules_of(endpoint: str, rules: RetryRules | Mapping[str, RetryRules]) -> RetryRules:
+    if isinstance(rules, RetryRules):
+        return rules
+    if endpoint not in rules:
+        raise LookupError(f"no retry rules for endpoint {endpoint}; there are: {', '.join(rules) or 'none'}")
+    return rules[endpoint]

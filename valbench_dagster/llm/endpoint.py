@@ -1,6 +1,6 @@
 """Endpoints: where requests go, what comes back, and how a transport says that a call went wrong.
 
-Vendor-free. Here belong the settings of a server and the port that adapters implement (`adapters/openai_client.py`;
+Vendor-free. Here belong the settings of a server and the port that adapters implement (`adapters/openai/`;
 scripted objects in tests). What is put on the wire is `apis/`, when to call again is `retry.py`, in what order and how
 many at once is `dispatcher.py`.
 """
@@ -27,8 +27,9 @@ class EndpointSettings:
     `concurrency` is the most calls in flight at once; `requests_per_minute` and `tokens_per_minute` bound their rate,
     null: nothing but the server does. `timeout_s` are the seconds from sending to the last byte, `connect_timeout_s`
     those to a connection, `first_byte_timeout_s` the longest silence of a server that is connected (null: the whole
-    time). `query` is put behind every address (`api-version`). What may hold a secret (`api_key`, `headers`, `proxy`)
-    is left out of the representation.
+    time). `query` is put behind every address (`api-version`). In a header's value `{key}` stands for the key, which is
+    sent as a bearer unless `Authorization`, `api-key` or `x-api-key` is among the headers. What may hold a secret
+    (`api_key`, `headers`, `proxy`) is left out of the representation.
     """
 
     name: str

@@ -57,6 +57,29 @@ class StoredFailure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What the calls of one step to one model of one endpoint came to, all runs together.
+
+    `step` is null for calls made outside of a step. `replies`, `rejected` and `failed` count calls by their kind.
+    Tokens and `cost` are sums over what was counted: a reply whose tokens the server did not count adds none. Cached
+    tokens are among the input's, reasoning tokens among the output's.
+    """
+
+    step: str | None
+    endpoint: str
+    provider: str
+    model: str
+    replies: int
+    rejected: int
+    failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost: float
+
+
 BatchEventKind = Literal["planned", "uploaded", "created", "ended", "collected", "abandoned"]
 
 

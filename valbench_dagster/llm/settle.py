@@ -11,10 +11,14 @@ means may hold one.)
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import TypeVar
 
-from valbench_dagster.llm.calls import Answer, Question, Reply, Request
+from valbench_dagster.llm.calls import Answer, Outcome, Question, Reply, Request, nothing_wrong
+from valbench_dagster.llm.finish_reasons import wants_more_tokens
 from valbench_dagster.llm.ledger import Ledger
 from valbench_dagster.llm.replies import BadReply, read_reply
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Questions looked up together."""
@@ -39,7 +43,7 @@ def advance(question: Question, replies: Mapping[str, Reply | BadReply]) -> Answ
             fault = question.fault(reply)
             if fault is None:
                 return Answer("reply", request, reply, None)
-            truncated, last = reply.finish_reason == "length", Answer("unparsed", request, reply, fault)
+            truncated, last = wants_more_tokens(reply), Answer("unparsed", request, reply, fault)
         if left == 0:
             return last
         request = request.asked_again(truncated=truncated)
@@ -74,6 +78,28 @@ def follow(questions: Sequence[Question], ledger: Ledger) -> list[Answer | Reque
                 states[place] = advance(question, known)
 
 
+def missing(questions: Sequence[Question], ledger: Ledger) -> list[Outcome | Request]:
+    """Give for each question what became of it by the ledger or the request to make next, in order.
+
+    As `follow`, for those who need no replies: of a question that takes any reply and asks once, the ledger is only
+    asked whether it has one. (One that cannot be read counts as a reply here, and as `failed` in `answers`: it is not
+    asked again in either case.)
+    """
+    plain = [question.fault is nothing_wrong and question.reasks == 0 for question in questions]
+    wanted = {question.request.fingerprint for question, is_plain in zip(questions, plain, strict=True) if is_plain}
+    known = ledger.known(list(wanted)) if wanted else set()
+    looked_into = [question for question, is_plain in zip(questions, plain, strict=True) if not is_plain]
+    followed = iter(follow(looked_into, ledger))
+    states: list[Outcome | Request] = []
+    for question, is_plain in zip(questions, plain, strict=True):
+        if is_plain:
+            states.append("reply" if question.request.fingerprint in known else question.request)
+        else:
+            state = next(followed)
+            states.append(state.outcome if isinstance(state, Answer) else state)
+    return states
+
+
 def settle(questions: Iterable[Question], ledger: Ledger, chunk: int = CHUNK) -> Iterator[Answer | Request]:
     """Give for each question its answer by the ledger or the request to make next: in order, streaming.
 
@@ -104,11 +130,11 @@ def answers(questions: Iterable[Question], ledger: Ledger, chunk: int = CHUNK) -
                 yield Answer("rejected" if failure.kind == "rejected" else "failed", state, None, failure.message)
 
 
-def in_chunks(questions: Iterable[Question], size: int) -> Iterator[list[Question]]:
+def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Cut an iterable into lists of at most `size`, pulling no further than the list given."""
     if size < 1:
-        raise ValueError(f"a chunk holds at least one question, not {size}")
-    pulled = iter(questions)
+        raise ValueError(f"a chunk holds at least one item, not {size}")
+    pulled = iter(items)
     while some := list(islice(pulled, size)):
         yield some
 

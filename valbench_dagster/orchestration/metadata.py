@@ -54,9 +54,15 @@ def materialized(
             "calls made": tally.asked,
             "replies from the ledger": tally.from_ledger,
             "input tokens of this run": tally.input_tokens,
+            "cached tokens of this run": tally.cached_tokens,
             "output tokens of this run": tally.output_tokens,
+            "reasoning tokens of this run": tally.reasoning_tokens,
             "cost of this run": report.cost,
         }
+    if report.cost_so_far is not None:
+        metadata["cost so far"] = report.cost_so_far
+    if report.asked is not None:
+        metadata["asked"] = report.asked
     if report.pointer.unfinished:
         metadata["unfinished"] = report.pointer.unfinished
     # The table of metadata keeps this order: numbers first, then what the rows look like, then what is for debugging.

@@ -1,30 +1,34 @@
 """Progress: how a long step tells a person where it is.
 
-Run tags every ten seconds (they show as chips on the list of runs, and are overwritten in place), one log line a
+Run tags every five seconds (they show as chips on the list of runs, and are overwritten in place), one log line a
 minute, and a bar on a terminal. Never an event per call: each costs milliseconds and stays for ever. When what is told
 is due is decided here once; what a kind of step has to tell is a class of its own.
 """
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar
+from types import TracebackType
+from typing import Generic, NoReturn, Self, TypeVar
 
 import dagster as dg
 from tqdm import tqdm
 
 from valbench_dagster.dumps.fetch_progress import FetchProgress
-from valbench_dagster.llm.dispatcher import Progress
+from valbench_dagster.llm.tally import Progress
 from valbench_dagster.mining.mine import MineProgress
 from valbench_dagster.report.dump_lines import fetch_line, gigabytes
 from valbench_dagster.report.mining_lines import progress_line
 
 P = TypeVar("P")
 
-TAGS_EVERY = 10.0
+TAGS_EVERY = 5.0
 LOG_EVERY = 60.0
 """Seconds between two updates."""
+SPEED_OVER = 60.0
+"""Seconds over which the speed of calls is taken: an endpoint that slows down shows, a burst does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,14 @@ class StepProgress(Generic[P]):
         self._tagged = self._logged = self._started
         self._bar: tqdm[NoReturn] | None = None
         self._last: P | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def told(self, progress: P) -> Told:
         """Say where the step is."""
@@ -103,24 +115,43 @@ class StepProgress(Generic[P]):
 
 
 class RunProgress(StepProgress[Progress]):
-    """Of a step that asks models: the dispatcher's progress."""
+    """Of a step that asks models: the engine's progress."""
 
     unit = "call"
 
+    def __init__(self, context: dg.AssetExecutionContext, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin now; see `StepProgress`."""
+        super().__init__(context, clock)
+        self._recent: deque[tuple[float, int]] = deque([(0.0, 0)])
+
     def told(self, progress: Progress) -> Told:
-        """Calls done and failed, and the time left at the rate so far."""
-        rate = progress.done / max(self.seconds, 1e-9)
+        """Questions done and failed, what the calls cost, and the time left at the speed of the last minute."""
+        while len(self._recent) > 2 and self._recent[1][0] <= self.seconds - SPEED_OVER:
+            self._recent.popleft()
+        since, before = self._recent[0]
+        self._recent.append((self.seconds, progress.done))
+        rate = (progress.done - before) / max(self.seconds - since, 1e-9)
         left = (progress.total - progress.done) / rate if rate else None
+        cost = f"{progress.cost:,.2f}" if progress.cost else None
+        in_flight = f"{progress.in_flight} of {progress.limit}"
+        waiting = progress.waiting
+        line = (
+            f"{progress.done:,} of {progress.total:,} questions done, {progress.failed:,} failed; this run: "
+            f"{progress.asked:,} calls, {progress.input_tokens + progress.output_tokens:,} tokens"
+            f"{f', {cost} spent' if cost else ''}; {in_flight} calls in flight"
+        )
+        tags = {
+            "progress": f"{progress.done:,}/{progress.total:,}",
+            "failed": str(progress.failed),
+            "time_left": waiting or _minutes(left),
+            "in_flight": in_flight,
+        }
         return Told(
             progress.done,
             progress.total,
-            {
-                "progress": f"{progress.done:,}/{progress.total:,}",
-                "failed": str(progress.failed),
-                "time_left": _minutes(left),
-            },
-            f"{progress.done:,} of {progress.total:,} calls done, {progress.failed:,} failed, "
-            f"{progress.input_tokens + progress.output_tokens:,} tokens",
+            {**tags, "spent": cost} if cost else tags,
+            f"{line}; waiting: {waiting}" if waiting else line,
+            waiting,
         )
 
 

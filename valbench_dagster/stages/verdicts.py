@@ -156,6 +156,7 @@ def read_verdict(judged: JudgedPair, answer: Answer | None, judge: str, prompt: 
         judge_order=judged.order,
         pair_id=judged.pair.pair_id,
         sample=judged.response_for.sample,
+        subset=judged.response_for.subset,
         alignment=parsed.alignment_score if parsed else None,
         preference=parsed.value_preference if isinstance(parsed, VerdictV3) else None,
         refusal_for=refusal_for,
@@ -181,4 +182,6 @@ def _nothing_asked(judged: JudgedPair, prompt: Prompt) -> CallColumns:
         prompt=prompt.label,
         input_tokens=None,
         output_tokens=None,
+        cached_tokens=None,
+        reasoning_tokens=None,
     )

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,6 +39,8 @@ MODELS: Final[Mapping[str, Respondent]] = MappingProxyType(
     }
 )
 
+B = TypeVar("B", bound="Body")
+
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _TYPES: Mapping[type, str] = MappingProxyType({str: "string", bool: "boolean", int: "integer"})
 
@@ -56,17 +58,19 @@ class UnknownModelError(ChatError):
     """A request for a model that is no stand-in."""
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A body of a request, or a part of one."""
+
     # What else a client sends (temperature, seed, ...) changes nothing here and is let through, as servers do.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class _Part(_Body):
+class _Part(Body):
     type: Literal["text"]
     text: str
 
 
-class _Message(_Body):
+class _Message(Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[_Part]
 
@@ -75,24 +79,26 @@ class _Message(_Body):
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
 
-class _JsonSchema(_Body):
+class _JsonSchema(Body):
     name: str
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class _Format(_Body):
+class Format(Body):
+    """The form of a reply, as chat and text completions are told it."""
+
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _JsonSchema | None = None
 
 
-class _Chat(_Body):
+class _Chat(Body):
     model: str
     messages: list[_Message] = Field(min_length=1)
     n: Literal[1] | None = None
     stream: Literal[False] | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
-    response_format: _Format | None = None
+    response_format: Format | None = None
 
 
 def complete(body: bytes) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def complete(body: bytes) -> dict[str, Any]:
 
     Raises `UnknownModelError` for a model that is no stand-in, `ChatError` for anything else that is wrong.
     """
-    content, chat = _read(body)
+    content, chat = read_body(body, _Chat)
     if chat.model not in MODELS:
         raise UnknownModelError(
             f"The model `{chat.model}` does not exist; there are {', '.join(MODELS)}", "model", "model_not_found"
@@ -129,21 +135,21 @@ def complete(body: bytes) -> dict[str, Any]:
     }
 
 
-def _read(body: bytes) -> tuple[Any, _Chat]:
-    """Parse and check a body; every fault of its fields is named at once."""
+def read_body(body: bytes, form: type[B]) -> tuple[Any, B]:
+    """Parse and check a body: its JSON and its fields; raises `ChatError` that names every fault of them at once."""
     try:
         content = json.loads(body)
         canonical_json(content)
     except (ValueError, RecursionError) as error:
         raise ChatError(f"the body is not JSON: {error}") from error
     try:
-        return content, _Chat.model_validate(content)
+        return content, form.model_validate(content)
     except ValidationError as error:
         faults = [(".".join(str(step) for step in fault["loc"]) or "body", fault["msg"]) for fault in error.errors()]
         raise ChatError("; ".join(f"{place}: {message}" for place, message in faults), faults[0][0]) from error
 
 
-def _formatted(model: str, text: str, wanted: _Format | None) -> str:
+def _formatted(model: str, text: str, wanted: Format | None) -> str:
     """Give a reply the form that was asked for: with a schema, its fields in its order and no others."""
     if wanted is None or wanted.type == "text":
         return text

@@ -1,9 +1,12 @@
 """The stand-in server: the stand-ins behind an OpenAI-compatible API, as an ASGI app.
 
-Here belong routes, status codes and errors in OpenAI's shape. What a completion is stands in `chat`.
+Here belong routes, status codes and errors in OpenAI's shape. What a reply is stands in `chat`, `responses` and
+`completions`.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,26 +15,33 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from valbench_dagster.stand_ins.chat import CREATED, MODELS, ChatError, UnknownModelError, complete
+from valbench_dagster.stand_ins.completions import continue_text
+from valbench_dagster.stand_ins.responses import respond
 
 
 def make_app(latency: float = 0.0) -> Starlette:
-    """Make the server; each completion waits `latency` seconds before it is sent. Raises `ValueError` below 0."""
+    """Make the server; each reply of a model waits `latency` seconds before it is sent. Raises `ValueError` below 0."""
     if latency < 0:
         raise ValueError(f"a latency of {latency} seconds cannot be kept: give 0 or more")
 
-    async def completions(request: Request) -> Response:
-        try:
-            reply = complete(await request.body())
-        except ChatError as error:
-            status = 404 if isinstance(error, UnknownModelError) else 400
-            return _error(str(error), status, error.param, error.code)
-        if latency > 0:
-            await asyncio.sleep(latency)
-        return JSONResponse(reply)
+    def answering(path: str, make: Callable[[bytes], dict[str, Any]]) -> Route:
+        async def answer(request: Request) -> Response:
+            try:
+                reply = make(await request.body())
+            except ChatError as error:
+                status = 404 if isinstance(error, UnknownModelError) else 400
+                return _error(str(error), status, error.param, error.code)
+            if latency > 0:
+                await asyncio.sleep(latency)
+            return JSONResponse(reply)
+
+        return Route(path, answer, methods=["POST"])
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", completions, methods=["POST"]),
+            answering("/v1/chat/completions", complete),
+            answering("/v1/responses", respond),
+            answering("/v1/completions", continue_text),
             Route("/v1/models", _models, methods=["GET"]),
             Route("/health", _health, methods=["GET"]),
         ],

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from valbench_dagster.adapters.facts import frame_of
 from valbench_dagster.adapters.warehouse.checks import load_checks, offending_all
 from valbench_dagster.identity import identify
+from valbench_dagster.llm.budget import Caps
 from valbench_dagster.prompting import load_prompt
 from valbench_dagster.records import CandidatePair, Issue, Pair, PairDrop, Section
 from valbench_dagster.stages.acceptance import accept, is_kept
@@ -22,10 +23,16 @@ ACCEPTING = 1
 """Each is raised when the same input would give other rows: part of the step's input fingerprint."""
 
 
-def publish_issues(project: Project, snapshot: str, run: str, watch: Watch) -> StepReport:
+def publish_issues(project: Project, snapshot: str, run: str, watch: Watch, *, caps: Caps | None = None) -> StepReport:
     """Annotate every section of a snapshot and publish one issue a section."""
-    source = required(project.facts.current(Section, snapshot), "sections", snapshot)
+    step = issues_step(project, snapshot)
     require_sound(project, "sections", snapshot)
+    return step.run(project, run, watch, caps)
+
+
+def issues_step(project: Project, snapshot: str) -> AskingStep[Section, Issue]:
+    """Make the step of `publish_issues` without running it; nothing is asked, checked or written."""
+    source = required(project.facts.current(Section, snapshot), "sections", snapshot)
     name = project.roster.defaults.annotator
     served, prompt = project.roster.served(project.roster.worker[name]), load_prompt("annotate_issue")
     return AskingStep(
@@ -37,14 +44,25 @@ def publish_issues(project: Project, snapshot: str, run: str, watch: Watch) -> S
         items=lambda: project.facts.rows(Section, snapshot),
         question=lambda section: ask_issue(section, served, prompt),
         row=lambda section, question, answer: read_issue(section, question, answer, name, prompt),
-    ).run(project, run, watch)
+        made_by=issues_step,
+        made_of=(snapshot,),
+        expected=lambda: source.rows,
+    )
 
 
-def publish_candidates(project: Project, snapshot: str, run: str, watch: Watch) -> StepReport:
+def publish_candidates(
+    project: Project, snapshot: str, run: str, watch: Watch, *, caps: Caps | None = None
+) -> StepReport:
     """Write a pair for every divergent issue of a snapshot and publish one candidate an issue."""
+    step = candidates_step(project, snapshot)
+    require_sound(project, "issues", snapshot)
+    return step.run(project, run, watch, caps)
+
+
+def candidates_step(project: Project, snapshot: str) -> AskingStep[tuple[Section, Issue], CandidatePair]:
+    """Make the step of `publish_candidates` without running it; nothing is asked, checked or written."""
     sections = required(project.facts.current(Section, snapshot), "sections", snapshot)
     issues = required(project.facts.current(Issue, snapshot), "issues", snapshot)
-    require_sound(project, "issues", snapshot)
     name = project.roster.defaults.writer
     served, prompt = project.roster.served(project.roster.worker[name]), load_prompt("write_pair")
 
@@ -65,7 +83,10 @@ def publish_candidates(project: Project, snapshot: str, run: str, watch: Watch) 
         items=divergent,
         question=lambda item: ask_pair(*item, served, prompt),
         row=lambda item, question, answer: read_pair(*item, question, answer, name, prompt),
-    ).run(project, run, watch)
+        made_by=candidates_step,
+        made_of=(snapshot,),
+        expected=lambda: sum(is_kept(issue) for issue in project.facts.rows(Issue, snapshot)),
+    )
 
 
 def publish_pairs(project: Project, snapshot: str) -> StepReport:

@@ -17,14 +17,14 @@ from filelock import FileLock, Timeout
 from valbench_dagster.dumps.files import state_of
 from valbench_dagster.dumps.manifest import FETCHING, MANIFEST, ManifestError, read_manifest
 from valbench_dagster.dumps.names import DumpFilesError, is_snapshot
-from valbench_dagster.records import CheckFailure, Judge, Model, Pair, Record, Worker
+from valbench_dagster.records import CallCost, CheckFailure, Judge, Model, Pair, Record, Worker
 from valbench_dagster.steps.project import Project
 from valbench_dagster.steps.warehouse import SOURCES
 
 DAY_S = 86_400.0
 """Longer than any reading of facts takes: so old are files that no pointer names when they go."""
 
-_ROSTER = (Model, Worker, Judge)
+_OF_NO_SNAPSHOT = (Model, Worker, Judge, CallCost)
 _GOING = ".going"
 _UNFINISHED = "a fetch is under way, or broke off: end it (valbench snapshot fetch), or delete the folder yourself"
 
@@ -169,7 +169,7 @@ def _partitions(project: Project) -> Iterator[tuple[type[Record], str, str]]:
     for record in reversed(SOURCES):
         # Failures of checks are kept under the fact and the name of the check.
         place = 2 if record is CheckFailure else 0
-        for partition in project.facts.partitions(record) if record not in _ROSTER else []:
+        for partition in project.facts.partitions(record) if record not in _OF_NO_SNAPSHOT else []:
             yield record, partition, partition.split("/")[place]
 
 

@@ -3,8 +3,10 @@
 Runs the same files of `sql/` over the facts of that partition alone: there is one definition of each number.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from valbench_dagster.adapters.warehouse.build import build, read
 from valbench_dagster.adapters.warehouse.connection import connect, run_query
@@ -18,7 +20,8 @@ SHOWN = ("pac_v3", "pac_released", "vpref", "ref", "ninf", "pac_without_refusal_
 def partition_scores(project: Project, snapshot: str, model: str, judge: str) -> dict[str, float]:
     """Give the headline numbers of a judge's verdicts on a model, by name; those that are null are left out.
 
-    With two orders each name says which. Rates are 0 to 100, coverage 0 to 1.
+    With two orders each name says which, and those of a subset name it: in a plot of one name over partitions a part
+    never stands beside the whole. Rates are 0 to 100, coverage 0 to 1.
     """
     mine: dict[type[Record], list[str]] = {
         Pair: [snapshot],
@@ -31,9 +34,11 @@ def partition_scores(project: Project, snapshot: str, model: str, judge: str) ->
         build(connect, target, files)
         with read(target) as connection:
             lines = run_query(connection, "headline").to_dicts()
-    return {
-        name if len(lines) == 1 else f"{name} ({line['judge_order']})": line[name]
-        for line in lines
-        for name in SHOWN
-        if line[name] is not None
-    }
+    several = len({line["judge_order"] for line in lines}) > 1
+    return {f"{name}{_of(line, several)}": line[name] for line in lines for name in SHOWN if line[name] is not None}
+
+
+def _of(line: Mapping[str, Any], several: bool) -> str:
+    """Say in brackets what numbers are of: which order where there are several, which subset where it is not all."""
+    said = [line["judge_order"]] * several + [f"subset {line['subset']}"] * (line["subset"] != "all")
+    return f" ({', '.join(said)})" if said else ""

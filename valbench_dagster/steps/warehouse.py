@@ -1,4 +1,4 @@
-"""Warehouse: the roster as facts, then every table, view, metric and report of `sql/` from the current facts."""
+"""Warehouse: roster and costs as facts, then every table, view, metric and report of `sql/` from the current facts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +12,7 @@ from valbench_dagster.identity import canonical_json, identify
 from valbench_dagster.llm.calls import ServedModel
 from valbench_dagster.prompting import load_prompt
 from valbench_dagster.records import (
+    CallCost,
     CandidatePair,
     CheckFailure,
     DumpDamage,
@@ -30,6 +31,7 @@ from valbench_dagster.records import (
     Worker,
 )
 from valbench_dagster.roster import Roster
+from valbench_dagster.steps.costs import call_costs
 from valbench_dagster.steps.project import Project
 
 ALL = "all"
@@ -51,25 +53,33 @@ SOURCES: tuple[type[Record], ...] = (
     Response,
     Verdict,
     CheckFailure,
+    CallCost,
 )
 """The fact tables that the warehouse is built from; one that no snapshot has yet is a table without rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarehouseReport:
-    """What was built, in the order of building, and the hash of the facts and queries it was built from."""
+    """What was built, in the order of building, and the hash of the facts it was built from but those of costs.
+
+    A cost changes with every call, also one that changes no fact (asked again and failed again, or made by another
+    project on the same ledger): numbers would seem new that are not. `warnings` are sentences on what a reader must
+    know.
+    """
 
     path: Path
     tables: Sequence[BuiltTable]
     input_fingerprint: str
+    warnings: Sequence[str] = ()
 
 
 def build_warehouse(project: Project, open_database: Callable[[Path], AbstractContextManager[Any]]) -> WarehouseReport:
-    """Publish the roster as facts and rebuild the warehouse whole; a failure leaves the old one in place.
+    """Publish roster and costs as facts and rebuild the warehouse whole; a failure leaves the old one in place.
 
     Holds what the roster names: facts of models and judges that left it stay on disk and out of the warehouse.
     """
-    for record, rows in _roster_facts(project.roster):
+    made: list[tuple[type[Record], list[Any]]] = [*_roster_facts(project.roster), (CallCost, call_costs(project))]
+    for record, rows in made:
         content = identify("step", [record.TABLE, repr(rows)])
         current = project.facts.current(record, ALL)
         if current is None or current.input_fingerprint != content:
@@ -80,10 +90,17 @@ def build_warehouse(project: Project, open_database: Callable[[Path], AbstractCo
         held = sorted(project.facts.partitions(record))
         partitions = [each for each in held if _is_named(project.roster, record, each)]
         files[record.TABLE] = project.facts.paths(record, partitions)
-        pointers = [(each, project.facts.current(record, each)) for each in partitions]
-        inputs.append([record.TABLE, [[each, pointer.content] for each, pointer in pointers if pointer]])
-    tables = build(open_database, project.settings.warehouse, files, verify=problems_in)
-    return WarehouseReport(project.settings.warehouse, tables, identify("step", ["warehouse", inputs]))
+        if record is not CallCost:
+            pointers = [(each, project.facts.current(record, each)) for each in partitions]
+            inputs.append([record.TABLE, [[each, pointer.content] for each, pointer in pointers if pointer]])
+    warnings: list[str] = []
+
+    def verify(connection: Any) -> list[str]:
+        warnings.extend(problems_in(connection, blocking=False))
+        return problems_in(connection)
+
+    tables = build(open_database, project.settings.warehouse, files, verify=verify)
+    return WarehouseReport(project.settings.warehouse, tables, identify("step", ["warehouse", inputs]), warnings)
 
 
 def _is_named(roster: Roster, record: type[Record], partition: str) -> bool:

@@ -26,8 +26,8 @@ from valbench_dagster.adapters.warehouse.connection import connect, register_sto
 from valbench_dagster.adapters.warehouse.sql_files import split_comment
 from valbench_dagster.project_files import project_file
 
-WAREHOUSE_FACTS = ("leaderboard", "metrics")
-"""Checked relations that exist only in a warehouse; all others are fact tables."""
+WAREHOUSE_FACTS = ("call_costs", "leaderboard", "metrics")
+"""Checked relations that are sound or not as a warehouse holds them; all others are checked as facts."""
 
 EARLIER = "earlier_"
 """What the name of a relation opens with that holds the rows of earlier snapshots."""
@@ -121,11 +121,14 @@ def offending_in(connection: DuckDBPyConnection, check: Check) -> pl.DataFrame:
     return frame.unique().sort("row_id", "detail")
 
 
-def problems_in(connection: DuckDBPyConnection) -> list[str]:
-    """Say what is wrong with a warehouse's own tables: a line for each blocking check with offending rows."""
+def problems_in(connection: DuckDBPyConnection, *, blocking: bool = True) -> list[str]:
+    """Say what is wrong with a warehouse's own tables: a line for each blocking check with offending rows.
+
+    With `blocking` false a line for each of the others: what a reader must know, and no reason to refuse it.
+    """
     problems = []
     for check in load_checks():
-        if check.fact in WAREHOUSE_FACTS and check.blocking:
+        if check.fact in WAREHOUSE_FACTS and check.blocking == blocking:
             found = offending_in(connection, check)
             if found.height:
                 row_id, detail = found.row(0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from valbench_dagster.orchestration.asking_config import AskingConfig
 from valbench_dagster.orchestration.metadata import column_schema, materialized
 from valbench_dagster.orchestration.partitions import SNAPSHOT, pool_of
 from valbench_dagster.orchestration.progress import RunProgress
@@ -29,11 +30,13 @@ def dataset_assets(roster: Roster) -> Sequence[dg.AssetsDefinition]:
         "only for text that is not in the ledger yet.",
         metadata=column_schema(Issue),
     )
-    def issues(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[Any]:
+    def issues(
+        context: dg.AssetExecutionContext, config: AskingConfig, project: dg.ResourceParam[Project]
+    ) -> dg.MaterializeResult[Any]:
         """The annotations of a snapshot."""
-        snapshot, watch = context.partition_key, RunProgress(context)
-        report = publish_issues(project, snapshot, context.run.run_id, watch)
-        watch.close()
+        snapshot, caps = context.partition_key, config.caps(project.roster)
+        with RunProgress(context) as watch:
+            report = publish_issues(project, snapshot, context.run.run_id, watch, caps=caps)
         return materialized(
             project, Issue, snapshot, report, ("section_id", "is_divergent", "scale", "outcome", "rationale")
         )
@@ -49,12 +52,12 @@ def dataset_assets(roster: Roster) -> Sequence[dg.AssetsDefinition]:
         metadata=column_schema(CandidatePair),
     )
     def candidate_pairs(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]
+        context: dg.AssetExecutionContext, config: AskingConfig, project: dg.ResourceParam[Project]
     ) -> dg.MaterializeResult[Any]:
         """The generated pairs of a snapshot."""
-        snapshot, watch = context.partition_key, RunProgress(context)
-        report = publish_candidates(project, snapshot, context.run.run_id, watch)
-        watch.close()
+        snapshot, caps = context.partition_key, config.caps(project.roster)
+        with RunProgress(context) as watch:
+            report = publish_candidates(project, snapshot, context.run.run_id, watch, caps=caps)
         return materialized(
             project, CandidatePair, snapshot, report, ("issue", "for_question", "against_question", "outcome")
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from valbench_dagster.orchestration.asking_config import AskingConfig, RespondingConfig
 from valbench_dagster.orchestration.metadata import column_schema, materialized
 from valbench_dagster.orchestration.partitions import pool_of, snapshot_and_model, snapshot_by_model
 from valbench_dagster.orchestration.progress import RunProgress
@@ -29,16 +30,19 @@ def evaluation_assets(roster: Roster) -> Sequence[dg.AssetsDefinition]:
         pool=pool_of(max(endpoints, key=endpoints.count)),
         kinds={"openai", "parquet"},
         description="One row is one response of a model to one side of one pair; its outcome says whether it "
-        "answered, was cut short, filtered, empty, rejected or failed. Costs model calls: two a pair, only those not "
-        "in the ledger yet. Stops before the first call where a blocking check on `pairs` fails.",
+        "answered, was cut short, filtered, empty, rejected or failed. Costs model calls: two a pair and sample, only "
+        "those not in the ledger yet. `subset` in the config of a run asks about a share of the articles. Stops before "
+        "the first call where a blocking check on `pairs` fails.",
         metadata=column_schema(Response),
     )
-    def responses(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[Any]:
+    def responses(
+        context: dg.AssetExecutionContext, config: RespondingConfig, project: dg.ResourceParam[Project]
+    ) -> dg.MaterializeResult[Any]:
         """The responses of a model to a snapshot's pairs."""
         snapshot, model = snapshot_and_model(context.partition_key)
-        watch = RunProgress(context)
-        report = publish_responses(project, snapshot, model, context.run.run_id, watch)
-        watch.close()
+        subset, caps = config.chosen(project.roster), config.caps(project.roster)
+        with RunProgress(context) as watch:
+            report = publish_responses(project, snapshot, model, context.run.run_id, watch, subset=subset, caps=caps)
         return materialized(project, Response, f"{snapshot}/{model}", report, ("pair_id", "side", "outcome", "text"))
 
     return [responses, *(_verdicts(roster, judge, partitions) for judge in roster.judge)]
@@ -59,12 +63,15 @@ def _verdicts(roster: Roster, judge: str, partitions: dg.MultiPartitionsDefiniti
         "preference. Costs model calls: one a pair and order, only those not in the ledger yet.",
         metadata=column_schema(Verdict),
     )
-    def verdicts(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult[Any]:
+    def verdicts(
+        context: dg.AssetExecutionContext, config: AskingConfig, project: dg.ResourceParam[Project]
+    ) -> dg.MaterializeResult[Any]:
         """The verdicts of a judge on a model's responses."""
         snapshot, model = snapshot_and_model(context.partition_key)
-        watch = RunProgress(context)
-        report = publish_verdicts(project, snapshot, model, judge, context.run.run_id, watch)
-        watch.close()
+        with RunProgress(context) as watch:
+            report = publish_verdicts(
+                project, snapshot, model, judge, context.run.run_id, watch, caps=config.caps(project.roster)
+            )
         columns = ("pair_id", "alignment", "refusal_for", "refusal_against", "outcome")
         scores = partition_scores(project, snapshot, model, judge)
         return materialized(project, Verdict, f"{snapshot}/{model}/{judge}", report, columns, scores)

@@ -1,0 +1,1 @@
+"""The ledger in a database, SQLite by default and PostgreSQL by URL: the only importer of sqlalchemy."""

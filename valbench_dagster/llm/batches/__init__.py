@@ -1,0 +1,1 @@
+"""Asking through a provider's batches: for less money, within a day, across restarts."""
