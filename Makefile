@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test test-slow dev lint types validate check bench clean
+.PHONY: demo test test-slow dev lint types validate check bench bench-calls clean
 
 demo: $(READY)          ## the whole chain on the bundled sample with the stand-in models; prints the leaderboard
 	$(BIN)/valbench demo
@@ -36,6 +36,9 @@ check: lint types validate test
 bench: $(DEV_READY)     ## speed and memory of mining; needs VALBENCH_TEST_DUMPS and lbzip2, and a quiet machine
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.mining.run
+
+bench-calls: $(DEV_READY) ## speed and memory of model calls, against a server on loopback; needs a quiet machine
+	$(BIN)/python -m benchmarks.inference.run
 
 clean:
 	rm -rf $(VENV) build dist

@@ -85,7 +85,8 @@ def rows_of(record: type[Any]) -> st.SearchStrategy[list[Any]]:
     hints = typing.get_type_hints(record, include_extras=True)
     kinds = {field.name: typing.get_args(hints[field.name])[0] for field in dataclasses.fields(record)}
     integers = st.integers(-(2**63), 2**63 - 1)
-    for_kind = {int: integers, int | None: st.none() | integers}
+    numbers = st.floats(allow_nan=False)  # not equal to itself, so it would never come back
+    for_kind = {int: integers, int | None: st.none() | integers, float: numbers, float | None: st.none() | numbers}
     row = st.builds(record, **{name: for_kind.get(kind, st.from_type(kind)) for name, kind in kinds.items()})
 
     def key(row: Any) -> list[tuple[bool, Any]]:

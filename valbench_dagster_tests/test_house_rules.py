@@ -57,6 +57,7 @@ LONGER = {"records.py": "the contract of all stages: one class a table, one line
 
 SQL_WORDS = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|WITH|FROM|COPY|ATTACH)\s")
 SQL_ABOUT_THE_DATABASE = (
+    "ALTER TABLE calls ADD COLUMN",
     "SELECT pg_advisory_xact_lock(",
     "SELECT count(*) FROM query_table($name)",
     "SELECT column_name, data_type FROM information_schema.columns",

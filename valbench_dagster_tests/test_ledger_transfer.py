@@ -63,7 +63,7 @@ def contents(ledger: SqlLedger, folder: Path) -> list[StoredCall]:
     return rows
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.lists(ANY_CALL, max_size=12), st.lists(ANY_CALL, max_size=4))
 def test_what_went_through_a_file_is_the_same_ledger(calls: list[FinishedCall], others: list[FinishedCall]) -> None:
     with tempfile.TemporaryDirectory() as name:

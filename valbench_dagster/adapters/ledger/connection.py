@@ -92,7 +92,7 @@ def connect(url: URL, patience: Patience) -> Engine:
 def passes(error: BaseException) -> bool:
     """Say whether trying again may help: the database is locked by another process, away, or dropped the connection."""
     found = getattr(error, "orig", None) or error
-    if isinstance(found, sqlite3.OperationalError):
+    if isinstance(found, sqlite3.Error):
         code = getattr(found, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     if type(found).__name__ in ("InterfaceError", "OperationalError") and getattr(found, "sqlstate", None) is None:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from valbench_dagster.adapters.ledger import lookups, samples, summaries, transfer
+from valbench_dagster.adapters.ledger import lookups, samples, summaries
 from valbench_dagster.adapters.ledger.connection import Patience, connect, patiently, read_url, shown_url
 from valbench_dagster.adapters.ledger.errors import LedgerRefused, LedgerUnwritable, unreadable
 from valbench_dagster.adapters.ledger.inserts import call_row, event_row
@@ -23,6 +23,9 @@ from valbench_dagster.adapters.ledger.writer import Writer
 from valbench_dagster.llm.budget import Spent
 from valbench_dagster.llm.estimate import CallSample
 from valbench_dagster.llm.ledger import BatchEvent, FinishedCall, StepCost, StoredFailure
+
+if TYPE_CHECKING:
+    from valbench_dagster.adapters.ledger.transfer import Chosen, Exported, Imported
 
 __all__ = ["LedgerRefused", "LedgerUnwritable", "SqlLedger"]
 
@@ -33,7 +36,8 @@ class SqlLedger:
     """The ledger at a database URL (`sqlite:///path`, `postgresql+psycopg://...`), created where there is none.
 
     Safe to open from many processes at once. Readers have connections of their own and never wait for the writer.
-    Every look-up raises `LedgerUnwritable` where the database stays away. Close it, or use it as a context manager:
+    Every look-up waits for a database that is away for a moment, the whole thread with it, and raises
+    `LedgerUnwritable` where it stays away. Close it, or use it as a context manager:
     closing stores what is queued.
     """
 
@@ -104,12 +108,16 @@ class SqlLedger:
         """Count the calls of a run, or all."""
         return self._read(lambda connection: summaries.count(connection, run))
 
-    def export_calls(self, path: Path, chosen: transfer.Chosen | None = None) -> transfer.Exported:
+    def export_calls(self, path: Path, chosen: "Chosen | None" = None) -> "Exported":
         """Write the calls (null: all of them, and the open batches) to a new Parquet file; see `transfer`."""
+        from valbench_dagster.adapters.ledger import transfer  # 40 MB of Parquet that a run does without
+
         return self._told(lambda: transfer.export_calls(self._engine, path, chosen or transfer.Chosen()))
 
-    def import_calls(self, path: Path) -> transfer.Imported:
+    def import_calls(self, path: Path) -> "Imported":
         """Store the calls of an exported file behind those that are here, each that is not here yet; see `transfer`."""
+        from valbench_dagster.adapters.ledger import transfer
+
         return transfer.import_calls(self._engine, path, self._patience)
 
     async def append(self, call: FinishedCall) -> None:
