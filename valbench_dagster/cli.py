@@ -37,6 +37,7 @@ MENDABLE = (
     "dumps.manifest:ManifestError",
     "dumps.server_settings:ServerSettingsError",
     "dumps.sources:TransferError",
+    "llm.stops:EndpointRefused",
     "mining.pool:TooManyLostError",
     "mining.pool:WorkerDiedError",
     "roster:RosterError",

@@ -76,3 +76,12 @@ def ledger_abandon(batch: str) -> None:
     event = abandon_batch(open_project(), batch)
     where = f" (at {event.provider}: {event.remote_id})" if event.remote_id else ""
     click.echo(f"gave up the batch {batch}{where}; the next run of its step asks its requests again")
+
+
+@ledger.command("cancel")
+@click.argument("batch")
+def ledger_cancel(batch: str) -> None:
+    """Ask the provider to stop the open BATCH (our name or its own); the next run collects what it has done."""
+    from valbench_dagster.steps.ledger import cancel_batch
+
+    click.echo(cancel_batch(open_project(), batch))

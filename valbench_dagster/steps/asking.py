@@ -89,7 +89,7 @@ async def ask_part(
     going on pointless, `BudgetReached` at a cap, and `RosterError` where the key it names is not in the environment.
     """
     endpoint = project.roster.endpoint[asking.endpoint]
-    settings = _settings(asking.endpoint, endpoint, part)
+    settings = endpoint_settings(asking.endpoint, endpoint, part)
     budget = Budget(asking.caps, asking.spent)
     if endpoint.batch:
         limits = BatchLimits(requests_a_file=endpoint.batch_requests)
@@ -102,6 +102,7 @@ async def ask_part(
                 asking.watch,
                 step=asking.step,
                 budget=budget,
+                expected=asking.expected,
                 poll_s=endpoint.batch_poll_s,
                 limits=limits,
             )
@@ -133,8 +134,11 @@ def answered(
         yield item, asked, None if asked is None else next(replies)
 
 
-def _settings(name: str, endpoint: Endpoint, part: Part) -> EndpointSettings:
-    """Give an endpoint's settings as they are now: its key from the environment, its limits divided by parts."""
+def endpoint_settings(name: str, endpoint: Endpoint, part: Part) -> EndpointSettings:
+    """Give an endpoint's settings as they are now: its key from the environment, its limits divided by parts.
+
+    Raises `RosterError` where the variable that holds the key is not set.
+    """
     key = None
     if endpoint.key_env is not None:
         key = os.environ.get(endpoint.key_env)

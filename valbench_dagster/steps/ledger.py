@@ -16,8 +16,11 @@ from valbench_dagster.adapters.ledger.errors import LedgerRefused
 from valbench_dagster.adapters.ledger.sql_ledger import SqlLedger
 from valbench_dagster.adapters.ledger.summaries import LedgerSize
 from valbench_dagster.adapters.ledger.transfer import Chosen, Exported, Imported
+from valbench_dagster.adapters.openai.batch import OpenAIBatchTransport
 from valbench_dagster.llm.batches.log import OpenBatch, open_batches
+from valbench_dagster.llm.batches.stop import stop_batch
 from valbench_dagster.llm.ledger import BatchEvent, StepCost
+from valbench_dagster.steps.asking import Part, endpoint_settings
 from valbench_dagster.steps.project import Project
 
 
@@ -50,6 +53,32 @@ def import_ledger(project: Project, path: Path) -> Imported:
         raise LedgerRefused(f"there is no file {path} to import")
     with SqlLedger(project.settings.ledger_url) as ledger:
         return ledger.import_calls(path)
+
+
+def cancel_batch(project: Project, key: str) -> str:
+    """Ask the provider to stop an open batch, named by our key or its id; give the sentence that says what follows.
+
+    What it has done by then is paid for, and collected by the next run of its step. Raises `LedgerRefused` for a batch
+    that is not open, was never created, or whose endpoint left the roster, and `EndpointRefused`.
+    """
+    with _existing(project) as ledger:
+        batches = open_batches(ledger.batch_events())
+    batch = next((each for each in batches.values() if key in (each.key, each.batch_id)), None)
+    if batch is None:
+        raise LedgerRefused(f"no open batch is called {key}; open are: {', '.join(batches) or 'none'}")
+    entry = project.roster.endpoint.get(batch.endpoint)
+    if entry is None:
+        raise LedgerRefused(f"the roster has no endpoint {batch.endpoint}, at which batch {key} is: add it, or abandon")
+    settings = endpoint_settings(batch.endpoint, entry, Part())
+
+    async def cancel() -> str:
+        async with OpenAIBatchTransport(settings) as transport:
+            return await stop_batch(batch, transport)
+
+    try:
+        return asyncio.run(cancel())
+    except LookupError as error:
+        raise LedgerRefused(str(error)) from None
 
 
 def abandon_batch(project: Project, key: str) -> BatchEvent:
