@@ -130,6 +130,17 @@ def test_blanking_keeps_the_length_and_every_character_left_keeps_its_place(wiki
     assert all(one[1] <= two[0] for one, two in zip(blanked.markers, blanked.markers[1:], strict=False))
 
 
+REFERENCES = PIECES | st.sampled_from(["<ref>", "</ref>", "<ref/>", "<ref\n", "<ref a/b>", "</ref >", "/>", "x"])
+
+
+@given(st.lists(REFERENCES, max_size=40).map("".join))
+@example("<ref a><ref/></ref>b</ref>")
+def test_a_reference_hides_the_same_in_whatever_letters_its_tag_is_written(wikitext: str) -> None:
+    # Small letters are how nearly all are written; they are passed over faster.
+    small, large = blank(wikitext), blank(wikitext.replace("ref", "REF"))
+    assert (small.text, small.markers) == (large.text.replace("REF", "ref"), large.markers)
+
+
 @given(WIKITEXT, WIKITEXT)
 @example("== A ==\n<ref>", "</ref\n== B ==")
 def test_headings_do_not_depend_on_what_follows_but_for_closing_marks(before: str, after: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from valbench_dagster.dumps.namespaces import ENGLISH_NAMESPACES
+from valbench_dagster.wikitext.braces import shown_if_simple
 from valbench_dagster.wikitext.plain_text import ParserGaveUp, link_names, plain_text
 
 CASES: list[dict[str, Any]] = tomllib.loads(
@@ -279,6 +280,70 @@ NESTED = st.recursive(
 @given(NESTED)
 def test_the_parser_and_the_bracket_finder_agree_where_everything_is_closed(wikitext: str) -> None:
     assert plain_text(wikitext, NAMES, with_parser=True) == plain_text(wikitext, NAMES, with_parser=False)
+
+
+# Texts that need no parser: whichever are called so, it reads them alike.
+
+SIMPLE = st.recursive(
+    st.sampled_from(["a", " b", "\n", "\n* c", "\n== d ==\n", "=", "|", "[sic]", ": ", "1", "''e''", "&", "<b>", ""]),
+    lambda inner: st.lists(
+        st.builds("[[{}|{}]]".format, st.sampled_from(["A", "A b", ":en:x", "\n", "en:x", ""]) | inner, inner)
+        | st.builds("[[{}]]".format, inner)
+        | st.builds("{{{{{}|{}}}}}".format, st.sampled_from(["nowrap", "lang|fr", " zz\n", "quote", "z\nz", ""]), inner)
+        | st.builds("{{{{{}|{}={}|{}}}}}".format, st.sampled_from(["cite", "as of"]), inner, inner, inner)
+        | st.sampled_from(["{{", "}}", "[[", "]]", "{", "]", "{{{", "https://a.org", "news:x", "{{!}}"])
+        | inner,
+        max_size=4,
+    ).map("".join),
+    max_leaves=16,
+)
+
+
+@settings(max_examples=500)
+@given(SIMPLE)
+@example("[[en:x\n|a]] b")
+@example("{{zz|{{a}}=b}}")
+@example("{{quote|a [https://b.org?x=1 c] d}}")
+@example("{{nowrap|news:x=1}}")
+def test_a_text_that_is_called_simple_is_read_alike_by_the_parser(text: str) -> None:
+    if shown_if_simple(text, NAMES) is not None:
+        assert plain_text(text, NAMES) == plain_text(text, NAMES, with_parser=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a", "a [sic] b", "{{nowrap|a [[b|c {{small|d}} e]] f}}", "{{cite|title=a = b|1=c}}", "a\n* [[b]] | c\n"),
+        *("{{ nowrap\n|a}}", "[[a|b|c]]", "10:30, a: b"),
+    ],
+)
+def test_most_of_what_is_written_is_simple(text: str) -> None:
+    assert shown_if_simple(text, NAMES) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "{{a",
+            "a}}",
+            "[[a",
+            "a]]",
+            "[[a}}",
+            "{{a]]",
+            "{a}",
+            "{{{a}}}",
+            "[[a|[b]]]",
+            "{{a|{{b}}}}",
+            "{{}}",
+            "{{ |a}}",
+        ),
+        *("{{a\nb}}", "[[a\n]]", "[[{{a}}|b]]", "{{a|{{b}}=c}}", "{{a[|b}}", "https://a.org", "//a", "MailTo:a"),
+        "[[a|" * 31 + "]] " * 31,
+    ],
+)
+def test_what_the_parser_may_read_otherwise_is_not_simple(text: str) -> None:
+    assert shown_if_simple(text, NAMES) is None
 
 
 # Inputs that take mwparserfromhell minutes, gigabytes or its life when it gets them as they stand (wikipedia.md,

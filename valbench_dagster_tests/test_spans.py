@@ -157,6 +157,20 @@ def test_long_runs_of_one_byte(tmp_path: Path, decoder: Decoder, text: bytes) ->
             assert given == text
 
 
+def test_the_last_spans_of_a_file_are_cut_finer(tmp_path: Path) -> None:
+    # 444 kB in 12 spans of 37 kB; the last four, 148 kB, in spans of 10 kB at most: 15 of them.
+    path = put(tmp_path, XML, "x.xml")
+    found = spans(path, 10_000, 2500)
+    sizes = [span.stop - span.start for span in found]
+    assert (len(found), found[-1].last, sum(span.last for span in found)) == (23, True, 1)
+    assert (min(sizes[:8]) > 30_000, max(sizes[8:]) <= 10_000) == (True, True)
+    assert read(found) == (XML, [])
+    assert spans(path, 10_000, 10_000) == spans(path, 10_000)  # no finer than the others
+    assert len(spans(path, 1 << 20, 2500)) == 45  # a file of fewer spans: all of it
+    (whole,) = spans(put(tmp_path, gzip.compress(XML), "x.xml.gz"), 100, 10)
+    assert whole.last
+
+
 @pytest.mark.parametrize("span_bytes", [1, 10_000, 1 << 20])
 def test_plain_xml_is_cut_at_any_byte(tmp_path: Path, span_bytes: int) -> None:
     text = XML[:200] if span_bytes == 1 else XML
@@ -469,6 +483,22 @@ def test_a_span_left_out_doubled_or_out_of_order_is_found(tmp_path: Path, data: 
     assert check_spans(path, [])
     changed = [replace(end, size=end.size + (end.number > 0)) for end in ends]
     assert any("as before" in damage.detail for damage in check_spans(path, changed))
+
+
+WINDOW = 1 << 18  # bytes that are searched for marks at a time
+
+
+@on_disk
+@given(st.lists(st.integers(0, 8 * WINDOW + 400), max_size=6), st.binary(max_size=60), st.integers(0, 80))
+def test_marks_of_blocks_are_found_at_any_bit(
+    tmp_path: Path, places: list[int], noise: bytes, behind_the_border: int
+) -> None:
+    bits = as_bits(noise.ljust(60, b"\x31") * (WINDOW // 60 + 2))
+    for place in (*places, 8 * WINDOW - 40 + behind_the_border):
+        bits = f"{bits[:place]}{BLOCK:048b}{bits[place + 48 :]}"
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    with open_bits(put(tmp_path, data)) as file:
+        assert list(block_starts(file, 0)) == starts(data)
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=80), st.integers(0, 80))

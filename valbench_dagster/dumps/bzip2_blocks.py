@@ -25,8 +25,15 @@ LARGEST_BLOCK = 5 << 19
 _WINDOW = 1 << 18
 _STREAM = re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)")
 _STREAM_BYTES = 10
-_NEEDLES = [(BLOCK << (8 - shift)).to_bytes(7, "big")[1 if shift else 0 :][:5] for shift in range(8)]
-"""The five whole bytes of a block's marker that begins `shift` bits into a byte."""
+_FIRST_BITS, _NEEDLE = range(1, 9), b"\1\2\3\4"
+_PLACES = bytes.maketrans(
+    bytes(BLOCK >> (MARK_BITS - 8 - bit - 8 * place) & 0xFF for place in range(4) for bit in _FIRST_BITS),
+    bytes(place + 1 for place in range(4) for _ in _FIRST_BITS),
+)
+"""A block's marker begins at any bit: its first whole byte is one of eight, the next one of eight others, and so on.
+
+No byte can stand in two of these four places, so that each byte is put by its place, and all eight are found at once.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +93,13 @@ def block_starts(file: BitFile, start: int) -> Iterator[int]:
     """
     for at in range(start, file.size, _WINDOW):
         data = file.read(at, at + _WINDOW + 6)
-        found = []
-        for shift, needle in enumerate(_NEEDLES):
-            hit = data.find(needle)
-            while hit >= 0:
-                bit = 8 * hit - 8 + shift if shift else 8 * hit
-                if 0 <= bit < 8 * _WINDOW and _marks_block(data, bit):
-                    found.append(8 * at + bit)
-                hit = data.find(needle, hit + 1)
-        yield from sorted(found)
+        places = data.translate(_PLACES)
+        hit = places.find(_NEEDLE)
+        while hit >= 0:
+            for bit in range(max(0, 8 * hit - 8), min(8 * hit, 8 * _WINDOW)):
+                if _marks_block(data, bit):
+                    yield 8 * at + bit
+            hit = places.find(_NEEDLE, hit + 1)
 
 
 def _marks_block(data: bytes, bit: int) -> bool:

@@ -21,19 +21,19 @@ PAGE_END = b"</page>"
 _SEAM = len(PAGE_END) - 1
 
 _SPACE = rb"[ \t\r\n]*"
-_HEAD = re.compile(
+PAGE_TO_TEXT = re.compile(
     _SPACE.join(
         (
             rb"<page>",
-            rb"<title>[^<]*</title>",
+            rb"<title>(?P<title>[^<]*)</title>",
             rb"<ns>(?P<ns>0|-?[1-9]\d{0,8})</ns>",
             rb"<id>(?P<id>\d{1,18})</id>",
             rb'(?P<redirect><redirect title="[^"<]*" ?/>)?+',
             rb"(?:<restrictions>[^<]*</restrictions>)?+",
             rb"<revision>",
-            rb"<id>\d{1,18}</id>",
+            rb"<id>(?P<revision>\d{1,18})</id>",
             rb"(?:<parentid>\d+</parentid>)?+",
-            rb"<timestamp>[^<]*</timestamp>",
+            rb"<timestamp>(?P<time>[^<]*)</timestamp>",
             rb'(?:<contributor deleted="deleted" ?/>|<contributor>'
             + _SPACE.join((b"", rb"(?:<(?:username|ip)>[^<]*</(?:username|ip)>|<(?:username|ip) ?/>)?+", b""))
             + rb"(?:<id>\d+</id>)?+"
@@ -48,11 +48,11 @@ _HEAD = re.compile(
         )
     )
 )
-_TAIL = re.compile(
+TEXT_TO_END = re.compile(
     _SPACE.join(
         (
             rb"(?:</text>)?+",
-            rb"(?:<sha1>[^<]*</sha1>|<sha1 ?/>)?+",
+            rb"(?:<sha1>(?P<sha1>[^<]*)</sha1>|<sha1 ?/>)?+",
             rb"(?:<model>(?P<model>[^<&]*)</model>)?+",
             rb"(?:<format>[^<]*</format>)?+",
             rb"</revision>",
@@ -83,7 +83,7 @@ class RawPage(NamedTuple):  # made for every page of a dump: a tuple is made in 
 
 def look(xml: bytes, start: int) -> RawPage | None:
     """Read the page that begins at `start`; null where it is not whole in `xml`."""
-    head = _HEAD.match(xml, start)
+    head = PAGE_TO_TEXT.match(xml, start)
     if head is None:
         return _unknown(xml, start)
     text = head["text"]
@@ -92,7 +92,7 @@ def look(xml: bytes, start: int) -> RawPage | None:
     text_end = text_start if empty else xml.find(b"<", text_start)
     if text_end < 0:
         return None
-    tail = _TAIL.match(xml, text_end)
+    tail = TEXT_TO_END.match(xml, text_end)
     if (
         tail is None
         or xml.startswith(b"</text>", text_end) is empty

@@ -1,12 +1,13 @@
 """Cutting one dump file into spans that processes decode at the same time, without reading it.
 
-Here belongs where a file is cut and by what rule. A span names even places; which streams or blocks lie in it, a
+Here belongs where a file is cut and by what rule. A span names places in the file; which streams or blocks lie in it, a
 reader finds out by itself (`extent_of`), and two neighbours agree because both ask the same question about the same
 place: where does the first stream (or block) at or after this byte begin? Decoding is `span_reader.py`.
 """
 
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -22,10 +23,13 @@ _SEARCHED = 1 << 24
 _PLAIN_FACTOR = 4
 """XML takes about as long to read as a quarter of it takes to decode."""
 
+_CUT_FINER = 4
+"""Spans at the end of a file that are cut finer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes `start` to `stop` of the file at `path`: its share `number`, counted from 0, of evenly spaced ones."""
+    """Bytes `start` to `stop` of the file at `path`: its share `number`, counted from 0."""
 
     path: Path
     number: int
@@ -44,8 +48,11 @@ class Extent:
     blocks: tuple[int, ...] = ()
 
 
-def spans(path: Path, span_bytes: int = 2 << 20) -> list[Span]:
-    """Cut the file at `path` into spans of about `span_bytes` bytes as it lies (four times that for plain XML).
+def spans(path: Path, span_bytes: int = 2 << 20, last_bytes: int | None = None) -> list[Span]:
+    """Cut the file at `path` into even spans of about `span_bytes` bytes as it lies (four times that for plain XML).
+
+    Where `last_bytes` is less, the last four are cut into spans of that size: each span costs some milliseconds of its
+    own, so they should be large, but processes end together only where the last ones are small.
 
     Reads at most its first 16 MiB. Raises `DumpError`, as `decode.decoded` does, on an empty file and on one that is
     neither XML nor bzip2 nor gzip; `ValueError` where `span_bytes` is below 1; `OSError` where it cannot be read.
@@ -54,10 +61,18 @@ def spans(path: Path, span_bytes: int = 2 << 20) -> list[Span]:
         raise ValueError(f"span_bytes: expected 1 or more, found {span_bytes}")
     with open_bits(path) as file:
         kind = _kind_of(file, path.name)
-        share = {"whole": file.size, "plain": span_bytes * _PLAIN_FACTOR}.get(kind, span_bytes)
-        count = -(-file.size // share)
-        edges = [file.size * number // count for number in range(count + 1)]
-    return [Span(path, n, edges[n], edges[n + 1], kind, last=n == count - 1) for n in range(count)]
+        factor = _PLAIN_FACTOR if kind == "plain" else 1
+        share = file.size if kind == "whole" else span_bytes * factor
+        edges = _edges(0, file.size, share)
+        if last_bytes is not None and last_bytes * factor < share and kind != "whole":
+            begin = edges[max(0, len(edges) - 1 - _CUT_FINER)]
+            edges = [*(edge for edge in edges if edge < begin), *_edges(begin, file.size, last_bytes * factor)]
+    return [Span(path, n, *edge, kind, last=edge[1] == edges[-1]) for n, edge in enumerate(pairwise(edges))]
+
+
+def _edges(start: int, stop: int, share: int) -> list[int]:
+    count = -(-(stop - start) // share)
+    return [start + (stop - start) * number // count for number in range(count + 1)]
 
 
 def _kind_of(file: BitFile, name: str) -> Kind:

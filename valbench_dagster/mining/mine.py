@@ -28,6 +28,9 @@ MOST_UNORDERED = 16 << 20
 """Most bytes, in all files as they lie, in which pages may stand in any order, as excerpts and exports by hand have
 them. What is larger is a dump: page ids ascend, and nothing grows with the number of pages."""
 
+LAST_SPAN_BYTES = 1 << 20
+"""The same of the last tasks of a file, so that no process has long to wait for another."""
+
 
 @dataclass(frozen=True, slots=True)
 class MineProgress:
@@ -76,7 +79,7 @@ class Mining:
     rules: Rules
     processes: int
     guard: Guard = field(default_factory=Guard)
-    span_bytes: int = 1 << 20
+    span_bytes: int = 4 << 20
     """Bytes of a file, as it lies, that one task takes (see `spans`); makes no difference to what comes out."""
     most_unordered: int = MOST_UNORDERED
     on_damage: OnDamage = "fail"
@@ -163,7 +166,7 @@ class _Tasks:
     def __iter__(self) -> Iterator[SpanTask]:
         mining = self._mining
         for part, path in enumerate(mining.files):
-            cut = spans(path, mining.span_bytes)
+            cut = spans(path, mining.span_bytes, LAST_SPAN_BYTES)
             header = read_header(cut)
             join = FileJoin(
                 path, part, header, mining.rules.snapshot, self._aside.mine, last_page_id=-1, seen=self._seen

@@ -21,6 +21,7 @@ from valbench_dagster.dumps.decode import DumpError
 from valbench_dagster.dumps.elements import Page, sha1_base36
 from valbench_dagster.dumps.page_scan import Between, PageScan, RawPage, Stretch
 from valbench_dagster.dumps.pages import read_export
+from valbench_dagster.dumps.plain_pages import read_plain
 from valbench_dagster.dumps.span_checks import Damage, SpanEnd
 from valbench_dagster.dumps.span_reader import SpanReader
 from valbench_dagster.dumps.spans import Span
@@ -189,9 +190,12 @@ class _Miner:
     def _parsed(self, stretch: Stretch, wanted: Sequence[RawPage]) -> Iterator[Page | DumpError | None]:
         """Read pages the exact way; gives the error in place of one that is malformed, null for one without revision.
 
-        Each is read in a document of its own, so that none can spoil another.
+        The parser reads each in a document of its own, so that none can spoil another.
         """
         for raw in wanted:
+            if (plain := read_plain(stretch.xml, raw)) is not None:
+                yield plain
+                continue
             document = self._task.header + stretch.xml[raw.start : raw.end] + CLOSING
             try:
                 with read_export(io.BytesIO(document), "page") as export:

@@ -1,9 +1,10 @@
 """A worker process of the pool: takes a task, does it, sends what came of it, and takes the next.
 
-Here belongs what runs in the worker: its signals, its memory limit, and its end when the parent is gone. What the
+Here belongs what runs in the worker: its signals, its memory, and its end when the parent is gone. What the
 parent does is `pool.py`; how the two share the section that the worker is on is `watch.py`.
 """
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,9 @@ from valbench_dagster.mining.watch import Lost, Slot, Watch
 
 MOST_SHOWN = 300
 """Characters of a task that a message shows."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's `mallopt`
+_KEPT_BYTES = 32 << 20  # the most that every version of glibc takes for the second
 
 
 class WorkError(RuntimeError):
@@ -62,6 +66,7 @@ def serve(
     given as the outcome of the first task.
     """
     _set_signals()
+    _keep_memory()
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     watch = Watch(slot, deadline_s)
     spoiled: Failed | None = None
@@ -117,6 +122,18 @@ def _set_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _keep_memory() -> None:
+    """Have what is freed kept for the next of its size, where the C library is glibc; elsewhere nothing happens.
+
+    The decoder takes and frees megabytes for each block, and a task does so for each chunk: left to itself, glibc
+    gives them back to the system, which clears them page by page each time; that takes 4 % of the time of mining.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
 
 
 def _end_with_parent() -> None:

@@ -42,15 +42,17 @@ def _run(*pieces: str) -> str:
 
 
 # What matters to no open piece is passed over within one match: single brackets, line ends with no `=` behind them, and
-# links that end before any other sign, as nearly all do. Braces with nothing else in them are matched to their end.
+# links that end before any other sign, as nearly all do. Braces with nothing else in them, and references with no tag
+# in them, are matched to their end.
 _INERT = (r"\[\[(?!\[)[^\n\[\]{<]*+\]\]", r"\[(?!\[)", r"\{(?!\{)")
 _LINE_END, _SINGLE_END = r"\n(?!=)", r"\}(?!\})"
+_REF = r"<ref(?:[ \n\t][^<>]*+)?(?:(?<=/)>|(?<!/)>[^<]*+</ref>)"
 _BRACES = r"\{\{(?!\{)" + _run(r"[^\n\[{<}]++", _LINE_END, _SINGLE_END, *_INERT) + r"\}\}"
 
 
 def _pattern(signs: str, *passed: str) -> re.Pattern[str]:
-    """Pass over what is `passed` and what is inert; then one group: whole braces, an opener or one of the `signs`."""
-    return re.compile(rf"{_run(*passed, *_INERT)}({_BRACES}|\[\[+|\{{\{{+|<|{signs})")
+    """Pass over what is `passed` and inert; then one group: whole braces or references, an opener, one of `signs`."""
+    return re.compile(rf"{_run(*passed, *_INERT)}({_BRACES}|\[\[+|\{{\{{+|{_REF}|<|{signs})")
 
 
 # What is looked for next depends on the piece that is open: nothing, a line that starts with `=`, `[[`, `{{`.
@@ -105,7 +107,7 @@ class _Pass:
             start, at = found.span(1)
             sign = text[start]
             if sign == "<":
-                at = self.tag(start)
+                at = self.tag(start) if at == start + 1 else self.hide(start, at, marker=True)
             elif sign == "\n":
                 if stack and stack[-1].sign == "=":
                     stack.pop()

@@ -6,12 +6,13 @@ escaped once, and gives places; whether a heading really stands there is `headin
 Why a no can be trusted: the line of a heading begins with `=` at a line's start, at the start of the text, or right
 behind something transparent, which ends in `>` or `__` (wikipedia.md, section 7, rules 7 and 8). The letters of its
 title stand in that line in their order, and next to each other unless markup or an entity is between or makes one of
-them. Lines with markup are therefore read as a heading of their own, and lines that a tag, a comment or open braces
-could continue into the next are always candidates.
+them. Lines that hold a pattern's letters, or markup that may hide them, are read as a heading of their own by the exact
+rules; lines that a tag, a comment or open braces could continue into the next are always candidates, and so is one that
+holds the letters and is no XML as MediaWiki writes it.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import unescape
 
 from valbench_dagster.wikitext.blanking import goes_on
@@ -20,15 +21,21 @@ from valbench_dagster.wikitext.keywords import fold
 from valbench_dagster.wikitext.link_names import LinkNames
 from valbench_dagster.wikitext.patterns import Patterns
 
-_LINES = re.compile(rb"\n=[^\n<]*")
-_MARKUP = re.compile(rb"[\[\]{}&]|''|__")
-_BEHIND_TAG = re.compile(b"gt;=")  # `&gt;=`: without the frequent `&` it is found faster
+# A pattern that begins with one plain letter is looked for four times as fast as one that begins with a set: so the
+# sign itself first, then what stands before it. Of `&gt;` and `__` the last sign will do.
+_BEGINNINGS = re.compile(rb"=(?<=[\n;_]=)[^\n<]*")
+_INNER = re.compile(rb"=(?<=[;_]=)")
 _LINE_END = re.compile(rb"[\n<]")
-_TELLING = re.compile(rb"&lt;|\{|[^\s=]&|;[^\s=]|(?<!\[)\[(?!\[)")
+_MARKED = re.compile(rb"[\[\]{}&'_][^\n]*")
+_TELLING = re.compile(rb"&lt;|\{|[^\s=]&amp;|&amp;[^\s=]|(?<!\[)\[(?!\[)")
 _PARTS = rb"(?:''|\[\[|\]\]|\||__)"
 _AFTER_LETTER, _BEFORE_LETTER = re.compile(rb"[^\s=]" + _PARTS), re.compile(_PARTS + rb"[^\s=]")
 """Markup that can part the letters of a word, make one, or go on in the next line; around whole words it cannot."""
+_STRANGE = re.compile(rb"[\x00-\x08\x0b-\x1f]|&(?!(?:lt|gt|amp|quot);)")
+"""What a parser of XML reads in a way of its own, or refuses; MediaWiki writes none of it."""
 
+BLOCK_BYTES = 1 << 17
+"""Bytes that are searched at a time: they stay in the processor's cache, and few are searched once more for places."""
 MOST_TRIED = 4
 """Places on one line that are tried; a line with more of them, which is no prose, is a candidate as it is."""
 
@@ -48,67 +55,63 @@ class Candidates:
         The first line of a text is not among them: see `opens`. A character reference of XML (`&#61;`, which MediaWiki
         never writes) may be anything: its place is given too. Takes time linear in `xml`, whatever it holds.
         """
-        lines = _LINES.findall(xml)
-        joined = b"".join(lines)
-        numbers = range(len(lines)) if self._all else self._suspects(lines, joined)
         found: list[int] = []
-        if numbers:
-            starts = [line.start() + 1 for line in _LINES.finditer(xml)]
-            found = [starts[number] for number in numbers]
-        found += self._elsewhere(xml)
-        found += _places_of(xml, b"&#", 1)
+        start, length = 0, len(xml)
+        while start < length:
+            end = xml.find(b"\n", start + BLOCK_BYTES)
+            end = length if end < 0 else end
+            lines: list[bytes] = _BEGINNINGS.findall(xml, start, end)
+            if numbers := self._suspects(lines):
+                starts = [line.start() for line in _BEGINNINGS.finditer(xml, start, end)]
+                found += [starts[number] for number in numbers]
+            found += _references(xml, start, end)
+            start = end
         return sorted(found)
-
-    def _suspects(self, lines: list[bytes], joined: bytes) -> list[int]:
-        """Numbers of the lines, ascending, that hold a keyword, or hide one."""
-        numbers: set[int] = set()
-        folded = fold(joined.decode("utf-8", "replace"))
-        for keyword in self._keywords:
-            numbers.update(_lines_with(keyword, folded))
-        for number in _numbers(_MARKUP.finditer(joined), joined):
-            if number not in numbers and self._may_hide(lines[number][1:]):
-                numbers.add(number)
-        return sorted(numbers)
 
     def opens(self, xml: bytes, start: int) -> bool:
         """Whether the text that starts at `start` opens with a line that may be such a heading."""
-        return xml.startswith(b"=", start) and self._may_match(xml, start)
+        if not xml.startswith(b"=", start):
+            return False
+        end = _LINE_END.search(xml, start)
+        return bool(self._suspects([xml[start : end.start() if end else len(xml)]]))
 
-    def _elsewhere(self, xml: bytes) -> list[int]:
-        """Places of `=` that begins a line only for a reader, behind something transparent."""
-        places = [found.end() - 1 for found in _BEHIND_TAG.finditer(xml)]
-        places += [at + 2 for at in _places_of(xml, b"__=", 0)]
-        kept: list[int] = []
-        line_end = tried = 0
-        for place in sorted(places):
-            if place >= line_end:
-                end = _LINE_END.search(xml, place)
-                line_end, tried = end.start() if end else len(xml), 0
-            tried += 1
-            if tried > MOST_TRIED or self._line_may_match(xml[place:line_end]):
-                kept.append(place)
-        return kept
-
-    def _may_match(self, xml: bytes, place: int) -> bool:
-        end = _LINE_END.search(xml, place)
-        return self._line_may_match(xml[place : end.start() if end else len(xml)])
-
-    def _line_may_match(self, line: bytes) -> bool:
-        folded = fold(line.decode("utf-8", "replace"))
-        return (
-            self._all
-            or any(keyword in folded for keyword in self._keywords)
-            or (_MARKUP.search(line) is not None and self._may_hide(line))
+    def _suspects(self, lines: list[bytes]) -> list[int]:
+        """Numbers of the lines that may be headings a pattern matches, ascending."""
+        if self._all:
+            return list(range(len(lines)))
+        joined = b"\n".join(lines)
+        folded = fold(joined.decode("utf-8", "replace"))
+        lettered = {
+            number for keyword in self._keywords if keyword in folded for number in _lines_with(keyword, folded)
+        }
+        return sorted(
+            number
+            for number in lettered.union(_marked(joined))
+            if self._may_match(lines[number], lettered=number in lettered)
         )
 
-    def _may_hide(self, line: bytes) -> bool:
-        """Whether the title of a line with markup may match although no keyword stands in it as it is written."""
-        if not (_TELLING.search(line) or _parts_a_word(line)):
-            return False
+    def _may_match(self, line: bytes, *, lettered: bool) -> bool:
+        """Whether a heading that a pattern matches may begin with the first sign of `line`, or with another `=` of it.
+
+        `lettered` says that the line, folded, holds the letters of a pattern as they are.
+        """
+        places = [0, *(found.start() for found in _INNER.finditer(line, 1))]
+        if len(places) > MOST_TRIED or (lettered and _STRANGE.search(line) is not None):
+            return True
+        pieces = (line[place:] for place in places)
+        return any((lettered or _may_hide(piece)) and self._reads_as_match(piece) for piece in pieces)
+
+    def _reads_as_match(self, line: bytes) -> bool:
+        """Whether `line`, on its own, is a heading that matches, or goes on in a way that only the page shows."""
         text = unescape(line.decode("utf-8", "replace"))
         if goes_on(text):
             return True
         return any(self._patterns.match(heading.title) is not None for heading in headings(text, self._names))
+
+
+def _may_hide(line: bytes) -> bool:
+    """Whether markup in a line may part letters or make them, so that a match does not show in it as it is written."""
+    return _TELLING.search(line) is not None or _parts_a_word(line)
 
 
 def _parts_a_word(line: bytes) -> bool:
@@ -118,8 +121,8 @@ def _parts_a_word(line: bytes) -> bool:
 
 
 def _lines_with(keyword: str, lines: str) -> Iterator[int]:
-    """Numbers of the lines, each of which begins with its line end, that hold `keyword`; ascending, each once."""
-    number, counted = -1, 0
+    """Numbers of the lines, parted by line ends, that hold `keyword`; ascending, each once."""
+    number = counted = 0
     at = lines.find(keyword)
     while at >= 0:
         number += lines.count("\n", counted, at)
@@ -128,24 +131,19 @@ def _lines_with(keyword: str, lines: str) -> Iterator[int]:
         at = lines.find(keyword, counted) if counted >= 0 else -1
 
 
-def _numbers(found: Iterable[re.Match[bytes]], lines: bytes) -> Iterator[int]:
-    """Numbers of the lines, each of which begins with its line end, in which something was found, each once."""
-    number, counted = -1, 0
-    for each in found:
-        step = lines.count(b"\n", counted, each.start())
-        counted = each.start()
-        if step:
-            number += step
-            yield number
+def _marked(lines: bytes) -> Iterator[int]:
+    """Numbers of the lines, parted by line ends, that hold markup or an entity; ascending, each once."""
+    number = counted = 0
+    for found in _MARKED.finditer(lines):
+        number += lines.count(b"\n", counted, found.start())
+        counted = found.start()
+        yield number
 
 
-def _places_of(xml: bytes, wanted: bytes, rare: int) -> list[int]:
-    """Where `wanted` stands in `xml`, ascending; looked for by its byte at `rare`, which is found much faster."""
-    found: list[int] = []
-    sign = wanted[rare : rare + 1]
-    at = xml.find(sign)
+def _references(xml: bytes, start: int, stop: int) -> Iterator[int]:
+    """Where `&#` stands between two places, ascending; looked for by the second sign, which is found much faster."""
+    at = xml.find(b"#", start, stop)
     while at >= 0:
-        if at >= rare and xml.startswith(wanted, at - rare):
-            found.append(at - rare)
-        at = xml.find(sign, at + 1)
-    return found
+        if at and xml.startswith(b"&", at - 1):
+            yield at - 1
+        at = xml.find(b"#", at + 1, stop)

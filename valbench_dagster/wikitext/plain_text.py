@@ -2,7 +2,7 @@
 
 The order is that of wikipedia.md, section 8: hide first, then the templates whose words belong to the sentence, then
 the rest of the markup, then breaks, then repairs. The only importer of mwparserfromhell, which is given brackets to
-find and nothing else; where it could take long or fail, `braces.py` finds them.
+find and nothing else; where it is not needed, and where it could take long or fail, `braces.py` finds them.
 """
 
 import re
@@ -13,7 +13,7 @@ from mwparserfromhell import nodes
 from mwparserfromhell.parser import ParserError
 from mwparserfromhell.wikicode import Wikicode
 
-from valbench_dagster.wikitext.braces import shown_by_brackets
+from valbench_dagster.wikitext.braces import shown_by_brackets, shown_if_simple
 from valbench_dagster.wikitext.hidden import Stash, without_hidden, without_pictures, without_switches, without_tables
 from valbench_dagster.wikitext.lines import mark_headings, paragraphs
 from valbench_dagster.wikitext.link_names import LinkNames, link_names, link_text
@@ -57,21 +57,31 @@ def plain_text(wikitext: str, names: LinkNames, *, with_parser: bool | None = No
     holds a control character or a surrogate.
 
     `with_parser` says whether mwparserfromhell finds the brackets or `braces.py`, which agree where all are closed;
-    by default the text decides: `braces.py` where it is long, its brackets do not match or nest deep (`MOST_PARSED`,
-    `MOST_UNMATCHED`, `MOST_NESTED`). Time is then linear in the text, and half a second at most otherwise. Raises
-    `ParserGaveUp` where the parser fails or runs out of stack or memory.
+    by default the text decides: `braces.py` where it is simple (`shown_if_simple`: nine of ten sections are), long, or
+    its brackets do not match or nest deep (`MOST_PARSED`, `MOST_UNMATCHED`, `MOST_NESTED`). Time is then linear in the
+    text, and half a second at most otherwise. Raises `ParserGaveUp` where the parser fails or runs out of stack or
+    memory.
     """
     stash = Stash()
     text = without_hidden(cleared(wikitext), stash)
     text = without_pictures(without_tables(without_switches(text)), names)
     text = masked(mark_headings(text))
-    parser = not _is_odd(text) if with_parser is None else with_parser
     try:
-        text = _shown_by_parser(text, names) if parser else shown_by_brackets(text, names)
+        text = _without_brackets(text, names, with_parser)
     except (ParserError, RecursionError, MemoryError) as error:
         raise ParserGaveUp(f"{type(error).__name__}: {error}") from error
     text = _VARIANT.sub(_variant, _EXTERNAL.sub(_label, unmasked(text)))
     return repaired(stash.restored(paragraphs(without_tags(text))))
+
+
+def _without_brackets(text: str, names: LinkNames, with_parser: bool | None) -> str:
+    """`text` with templates, parameters and links replaced by what they show, by the one who is told or fits."""
+    if with_parser is None:
+        simple = shown_if_simple(text, names)
+        if simple is not None:
+            return simple
+        with_parser = not _is_odd(text)
+    return _shown_by_parser(text, names) if with_parser else shown_by_brackets(text, names)
 
 
 def _is_odd(text: str) -> bool:

@@ -10,8 +10,9 @@ from html.entities import html5
 from valbench_dagster.wikitext.marks import BREAK, REMOVED
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
-_BLANKS = str.maketrans(dict.fromkeys([0x09, 0xA0, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F], " "))
+_BLANKS = dict.fromkeys([0x09, 0xA0, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F], " ")
 _UNSEEN = dict.fromkeys([0xAD, 0x61C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
+_SHOWN_BLANKS = str.maketrans(_BLANKS | _UNSEEN)
 _BLANK_RUN = re.compile(r" {2,}")
 _GAP = re.compile(rf" *{REMOVED}[ {REMOVED}]*")
 _LEFT = re.compile(rf"([(\[]) *{REMOVED}[ {REMOVED}]*[,;:]?[ {REMOVED}]*")
@@ -42,11 +43,13 @@ def repaired(text: str) -> str:
     U+00A0 and the typographic blanks become plain ones; soft hyphens, zero-width blanks and directional marks go
     (joiners stay: Persian and Hindi need them). Lines are trimmed, blank lines never follow each other.
     """
-    text = decoded_once(text).translate(_BLANKS).translate(_UNSEEN)
+    text = decoded_once(text).translate(_SHOWN_BLANKS)
     text = _BLANK_RUN.sub(" ", text)
     if REMOVED in text:
         for _ in range(3):  # brackets inside brackets
-            text = _EMPTY.sub(REMOVED, text)
+            text, closed_up = _EMPTY.subn(REMOVED, text)
+            if not closed_up:
+                break
         text = _BETWEEN.sub(REMOVED, text)
         text = _LEFT.sub(r"\1", text)
         text = _GAP.sub(_closed_up, text)
