@@ -227,7 +227,9 @@ def left_open(number: int) -> Lab:
 def test_a_batch_that_a_person_stops_gives_what_it_had_and_the_rest_is_asked_again() -> None:
     lab = left_open(6)
     said = asyncio.run(
-        stop_batch(open_batch(lab.ledger, "lab", "batch_001"), lab.transport, clock=lab.clock, rng=Random(0))
+        stop_batch(
+            open_batch(lab.ledger.batch_events("lab"), "batch_001"), lab.transport, clock=lab.clock, rng=Random(0)
+        )
     )
     assert said == f"batch batch_001 is cancelling: run {STEP} again to collect what it has done"
     lab.run(asked(6))
@@ -240,7 +242,7 @@ def test_a_batch_that_a_person_stops_gives_what_it_had_and_the_rest_is_asked_aga
 def test_a_batch_that_a_person_abandons_is_asked_again() -> None:
     lab = left_open(4)
     (batch,) = {event.batch for event in lab.ledger.events}
-    found = open_batch(lab.ledger, "lab", batch)
+    found = open_batch(lab.ledger.batch_events("lab"), batch)
     said = asyncio.run(abandon_batch(found, lab.ledger, "lab", "by-hand", "the account is closed", clock=lab.clock))
     assert said == "batch batch_001 is abandoned: its 4 requests are asked again"
     assert lab.ledger.events[-1].detail == "the account is closed"
@@ -251,4 +253,4 @@ def test_a_batch_that_a_person_abandons_is_asked_again() -> None:
 def test_a_batch_that_is_not_open_is_named_beside_those_that_are() -> None:
     lab = left_open(2)
     with pytest.raises(LookupError, match="no open batch batch_009; open are: batch_001"):
-        open_batch(lab.ledger, "lab", "batch_009")
+        open_batch(lab.ledger.batch_events("lab"), "batch_009")

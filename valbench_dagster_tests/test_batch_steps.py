@@ -85,7 +85,7 @@ def test_an_open_batch_is_stopped_at_the_provider_by_hand(tmp_path: Path, monkey
         unknown = CliRunner().invoke(main, ["ledger", "cancel", "batch_999"])
         assert (unknown.exit_code, unknown.output) == (
             1,
-            "Error: no open batch is called batch_999; open are: key-1\n",
+            f"Error: there is no open batch batch_999; open are: {batch_id}\n",
         )
         stopped = CliRunner().invoke(main, ["ledger", "cancel", batch_id])
         assert stopped.exit_code == 0, stopped.output

@@ -97,8 +97,8 @@ def test_a_part_of_the_calls_can_be_written(url: str) -> None:
 
 def test_a_batch_can_be_given_up(url: str) -> None:
     wrong = run("abandon", "key-2")
-    assert (wrong.exit_code, wrong.output) == (1, "Error: no open batch is called key-2; open are: key-1\n")
-    assert "gave up the batch key-1 (at lab: batch-77)" in run("abandon", "key-1").output
+    assert (wrong.exit_code, wrong.output) == (1, "Error: there is no open batch key-2; open are: batch-77\n")
+    assert "batch batch-77 is abandoned: its 3 requests are asked again" in run("abandon", "key-1").output
     assert "open batches" not in run().output
 
 

@@ -73,9 +73,7 @@ def ledger_abandon(batch: str) -> None:
     """Give up the open BATCH: what it asked is asked, and paid, again. Nothing is said to the provider."""
     from valbench_dagster.steps.ledger import abandon_batch
 
-    event = abandon_batch(open_project(), batch)
-    where = f" (at {event.provider}: {event.remote_id})" if event.remote_id else ""
-    click.echo(f"gave up the batch {batch}{where}; the next run of its step asks its requests again")
+    click.echo(abandon_batch(open_project(), batch))
 
 
 @ledger.command("cancel")

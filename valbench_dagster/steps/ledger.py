@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from valbench_dagster.adapters.ledger.connection import is_there, read_url
@@ -17,9 +16,9 @@ from valbench_dagster.adapters.ledger.sql_ledger import SqlLedger
 from valbench_dagster.adapters.ledger.summaries import LedgerSize
 from valbench_dagster.adapters.ledger.transfer import Chosen, Exported, Imported
 from valbench_dagster.adapters.openai.batch import OpenAIBatchTransport
+from valbench_dagster.llm.batches import stop
 from valbench_dagster.llm.batches.log import OpenBatch, open_batches
-from valbench_dagster.llm.batches.stop import stop_batch
-from valbench_dagster.llm.ledger import BatchEvent, StepCost
+from valbench_dagster.llm.ledger import StepCost
 from valbench_dagster.steps.asking import Part, endpoint_settings
 from valbench_dagster.steps.project import Project
 
@@ -62,10 +61,7 @@ def cancel_batch(project: Project, key: str) -> str:
     that is not open, was never created, or whose endpoint left the roster, and `EndpointRefused`.
     """
     with _existing(project) as ledger:
-        batches = open_batches(ledger.batch_events())
-    batch = next((each for each in batches.values() if key in (each.key, each.batch_id)), None)
-    if batch is None:
-        raise LedgerRefused(f"no open batch is called {key}; open are: {', '.join(batches) or 'none'}")
+        batch = _open(ledger, key)
     entry = project.roster.endpoint.get(batch.endpoint)
     if entry is None:
         raise LedgerRefused(f"the roster has no endpoint {batch.endpoint}, at which batch {key} is: add it, or abandon")
@@ -73,7 +69,7 @@ def cancel_batch(project: Project, key: str) -> str:
 
     async def cancel() -> str:
         async with OpenAIBatchTransport(settings) as transport:
-            return await stop_batch(batch, transport)
+            return await stop.stop_batch(batch, transport)
 
     try:
         return asyncio.run(cancel())
@@ -81,22 +77,22 @@ def cancel_batch(project: Project, key: str) -> str:
         raise LedgerRefused(str(error)) from None
 
 
-def abandon_batch(project: Project, key: str) -> BatchEvent:
-    """Store that nothing of an open batch will come: its requests are asked again by the next run, and paid again.
+def abandon_batch(project: Project, key: str) -> str:
+    """Store that nothing of an open batch will come; give the sentence that says what follows.
 
-    Nothing is said to the provider. Raises `LedgerRefused` for a key that no open batch has.
+    Its requests are asked again by the next run, and paid again; nothing is said to the provider. Raises
+    `LedgerRefused` for a key that no open batch has.
     """
     with _existing(project) as ledger:
-        batches = open_batches(ledger.batch_events())
-        if key not in batches:
-            raise LedgerRefused(f"no open batch is called {key}; open are: {', '.join(batches) or 'none'}")
-        batch = batches[key]
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        event = BatchEvent(
-            key, "abandoned", batch.endpoint, batch.provider, at, batch.run, batch.batch_id, detail="by hand"
-        )
-        asyncio.run(ledger.record(event))
-        return event
+        batch = _open(ledger, key)
+        return asyncio.run(stop.abandon_batch(batch, ledger, batch.endpoint, batch.run, "by hand"))
+
+
+def _open(ledger: SqlLedger, key: str) -> OpenBatch:
+    try:
+        return stop.open_batch(ledger.batch_events(), key)
+    except LookupError as error:
+        raise LedgerRefused(str(error.args[0])) from None
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class Filler:
             self._desk.put_back(fingerprint)
             await self._submit(kind)
             return True
-        if (kind not in self._drafts and self._no_new_file()) or not await self._reserves.admit(request, body):
+        if (kind not in self._drafts and self._no_new_file()) or not self._reserves.admit(request, body):
             self._desk.put_back(fingerprint)
             return False
         if kind not in self._drafts:
@@ -137,7 +137,7 @@ class Filler:
         self._took(some)
         for request in self._desk.ask(some):
             # In a batch that an earlier run made: it will cost what it costs, but what is added must know of that.
-            await self._reserves.admit(request, body_of(request))
+            self._reserves.admit(request, body_of(request))
         await asyncio.sleep(0)
         return True
 

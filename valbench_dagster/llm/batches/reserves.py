@@ -4,7 +4,6 @@ A file holds many requests, and none of them ends before it is sent: to wait for
 for ever. So nothing waits here: what does not fit now is told, and the file is sent as it is.
 """
 
-import asyncio
 from collections.abc import Container
 
 from valbench_dagster.llm.budget import Budget, BudgetReached, Reserved
@@ -20,7 +19,7 @@ class BatchReserves:
         self._held: dict[str, Reserved] = {}
         self.reached: BudgetReached | None = None
 
-    async def admit(self, request: Request, body: bytes) -> bool:
+    def admit(self, request: Request, body: bytes) -> bool:
         """Set aside what a request may cost, unless that is done; false where it does not fit now, or never will.
 
         `reached` is set in the latter case.
@@ -29,23 +28,14 @@ class BatchReserves:
             return True
         if self.reached is not None:
             return False
-        admitting = asyncio.ensure_future(self._budget.admit(request, body))
         try:
-            await asyncio.wait({admitting}, timeout=0)
-        finally:
-            if not admitting.done():
-                admitting.cancel()
-        try:
-            self._held[request.fingerprint] = await admitting
+            reserved = self._budget.admit_now(request, body)
         except BudgetReached as reached:
             self.reached = reached
             return False
-        except asyncio.CancelledError:
-            # Either the wait for room is over because this took it back, or the run is cancelled: then that goes on.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            return False
-        return True
+        if reserved is not None:
+            self._held[request.fingerprint] = reserved
+        return reserved is not None
 
     def settle(self, call: FinishedCall) -> None:
         """Count what a request cost."""

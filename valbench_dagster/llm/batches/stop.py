@@ -3,22 +3,27 @@
 Here belongs what a person may do about a batch that is open in the log. A run never does it.
 """
 
+from collections.abc import Iterable
 from random import Random
 
-from valbench_dagster.llm.batches.log import BatchLedger, LogBook, OpenBatch
+from valbench_dagster.llm.batches.log import BatchLedger, LogBook, OpenBatch, open_batches
 from valbench_dagster.llm.batches.port import BatchTransport
 from valbench_dagster.llm.batches.remote import BatchRemote
+from valbench_dagster.llm.ledger import BatchEvent
 from valbench_dagster.llm.retry import Clock, SystemClock
 
 
-def open_batch(ledger: BatchLedger, provider: str, key: str) -> OpenBatch:
-    """Find an open batch by our key or the provider's id; raises `LookupError`, which names those there are."""
-    batches = LogBook(ledger, "", "", None, SystemClock()).read(provider)
+def open_batch(events: Iterable[BatchEvent], key: str) -> OpenBatch:
+    """Find an open batch among the events of a log, by our key or the provider's id.
+
+    Raises `LookupError`, which names those there are.
+    """
+    batches = open_batches(events)
     for batch in batches.values():
         if key in (batch.key, batch.batch_id):
             return batch
     known = ", ".join(batch.batch_id or batch.key for batch in batches.values())
-    raise LookupError(f"provider {provider} has no open batch {key}; open are: {known or 'none'}")
+    raise LookupError(f"there is no open batch {key}; open are: {known or 'none'}")
 
 
 async def stop_batch(
