@@ -4,6 +4,7 @@ exports in every language in the folder that `VALBENCH_TEST_DUMPS` names.
 """
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ real_exports = pytest.mark.skipif(
     "the folder that holds en/ and other/",
 )
 ENGLISH = tuple(pattern.pattern for pattern in load_patterns("enwiki").compiled)
-DECODERS: tuple[Decoder, ...] = ("rapidgzip", "bz2")
+DECODERS: tuple[Decoder, ...] = ("rapidgzip", "bz2", *(("lbzip2",) if shutil.which("lbzip2") else ()))
 
 
 def assert_as_plainly(found: Outcome, plain: PlainResult) -> None:

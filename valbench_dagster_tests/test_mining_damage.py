@@ -5,6 +5,7 @@ and what is lost is told: its kind, the pages around it, and by the index which 
 import bz2
 import gzip
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_the_sound_files_are_sound(tmp_path: Path) -> None:
 
 
 @spans_of_both_sizes
-@pytest.mark.parametrize("decoder", ["rapidgzip", "bz2"])
+@pytest.mark.parametrize("decoder", ["rapidgzip", "bz2", *(["lbzip2"] if shutil.which("lbzip2") else [])])
 def test_a_corrupt_stream_costs_its_pages_which_the_index_names(tmp_path: Path, span_bytes: int, decoder: str) -> None:
     data = with_stream_corrupted(DATA, 5)
     start, stop = stream_spans(DATA)[5]

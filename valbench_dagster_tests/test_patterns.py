@@ -69,6 +69,8 @@ def test_a_wiki_whose_language_has_no_patterns_is_told_which_there_are() -> None
 
 def test_a_broken_file_is_told_everything_at_once() -> None:
     broken = """
+        it = "G"
+        pt = ["H"]
         [[en]]
         regex = '\\bA('
         matches = ["A"]
@@ -86,16 +88,29 @@ def test_a_broken_file_is_told_everything_at_once() -> None:
         regex = 'E'
         matches = []
         misses = []
+        [[es]]
+        regex = 'F'
+        matches = ["F", 1]
+        [[es]]
+        regex = 3
+        matches = []
+        misses = []
     """
     with pytest.raises(PatternsError) as caught:
         parse_patterns(broken, "mine.toml")
     message = str(caught.value)
     for part in (
-        "mine.toml has 4 problems",
-        "en, entry 1: Value error, '\\\\bA(' is no regular expression",
-        "en, entry 2: Value error, '\\\\bB\\\\b' does not match 'C'; '\\\\bB\\\\b' matches 'a b'",
-        "de, entry 1, flags: Extra inputs are not permitted",
-        "fr, entry 1: Value error, 'E' names no heading that it matches",
+        "mine.toml has 10 problems",
+        "en, entry 1: '\\\\bA(' is no regular expression",
+        "en, entry 2: '\\\\bB\\\\b' does not match 'C'",
+        "en, entry 2: '\\\\bB\\\\b' matches 'a b'",
+        "de, entry 1: flags: there is no such key; expected regex, matches, misses",
+        "fr, entry 1: 'E' names no heading that it matches",
+        "es, entry 1: matches: expected a list of headings, found ['F', 1]",
+        "es, entry 1: misses: expected a list of headings, found None",
+        "es, entry 2: regex: expected a regular expression, found 3",
+        "it: expected entries under [[it]], found 'G'",
+        "pt, entry 1: expected a table with regex, matches, misses, found 'H'",
     ):
         assert part in message
 

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import re
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -34,6 +35,8 @@ from valbench_dagster.dumps.spans import Span, spans
 DECODERS: list[Decoder] = ["rapidgzip", "bz2"]
 if find_spec("indexed_bzip2") is not None:  # it has no build for Python 3.14
     DECODERS.append("indexed_bzip2")
+if shutil.which("lbzip2") is not None:  # a program of the distribution; CI installs it
+    DECODERS.append("lbzip2")
 both = pytest.mark.parametrize("decoder", DECODERS)
 on_disk = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -564,6 +567,36 @@ def test_a_decoder_that_comes_not_to_the_end_says_so(tmp_path: Path, decoder: De
         with pytest.raises(UndecodedError):
             given.extend(take())
         assert XML.startswith(b"".join(given))
+
+
+@both
+def test_what_is_given_before_a_fault_far_behind_is_sound(tmp_path: Path, decoder: Decoder) -> None:
+    # 140 MB before the fault are three blocks and a bit: more than any decoder holds back.
+    whole = b"<" * 140_000_000 + XML
+    data = bz2.compress(whole[:140_000_000]) + flipped(ONE, starts(ONE)[-1] + 5000)
+    given = 0
+
+    def take(splice: Splice) -> None:
+        nonlocal given
+        for chunk in decode(splice, decoder):
+            assert chunk == whole[given : given + len(chunk)]
+            given += len(chunk)
+
+    with open_bits(put(tmp_path, data)) as file:
+        splice = Splice(file)
+        splice.add_file(0, file.bits_in_all)
+        with pytest.raises(UndecodedError):
+            take(splice)
+    assert given >= 50_000_000
+
+
+@pytest.mark.skipif("lbzip2" not in DECODERS, reason="lbzip2 is not installed: apt-get install lbzip2")
+def test_arguments_that_the_environment_has_for_lbzip2_do_not_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LBZIP2", "BZIP2", "BZIP"):
+        monkeypatch.setenv(name, "--test")
+    assert read(spans(put(tmp_path, ONE)), "lbzip2") == (XML, [])
 
 
 def test_no_block_decodes_to_more_than_the_largest() -> None:

@@ -1,17 +1,29 @@
 """Commands on dump files as they are: mine them, and explain what became of a page. Thin."""
 
+import gc
+import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+if TYPE_CHECKING:
+    from valbench_dagster.dumps.bzip2_decoder import Decoder
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write into.")
 @click.option("--processes", type=click.IntRange(min=1), help="Processes that mine; one a processor by default.")
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", "lbzip2", "indexed_bzip2", "rapidgzip", "bz2"]),
+    default="auto",
+    show_default=True,
+    help="What decodes bzip2: the same comes out, at another speed. By default the fastest that is installed.",
+)
 @click.option("--snapshot", help="Snapshot key, such as enwiki-20261101; by default the files' names tell.")
 @click.option(
     "--damaged",
@@ -21,7 +33,12 @@ import click
     help="What to do about a damaged file: stop, or keep what is sound of it and list what is not.",
 )
 def mine(
-    files: tuple[Path, ...], out: Path, processes: int | None, snapshot: str | None, damaged: Literal["fail", "keep"]
+    files: tuple[Path, ...],
+    out: Path,
+    processes: int | None,
+    decoder: "Decoder",
+    snapshot: str | None,
+    damaged: Literal["fail", "keep"],
 ) -> None:
     """Mine dump FILEs for sections whose heading matches, into OUT/sections.parquet and OUT/section_drops.parquet.
 
@@ -32,6 +49,8 @@ def mine(
     from valbench_dagster.report.mining_lines import progress_line, summary_lines
     from valbench_dagster.steps.mine_to_folder import mine_to_folder, snapshot_of
 
+    # numpy, which Parquet brings along, would start threads that spin for work: the processors are the workers'.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     on_terminal = sys.stderr.isatty()
 
     def show(progress: MineProgress) -> None:
@@ -44,6 +63,7 @@ def mine(
             out,
             key,
             processes=processes or default_processes(),
+            decoder=decoder,
             on_damage=damaged,
             progress=show if on_terminal else None,
         )
@@ -52,6 +72,7 @@ def mine(
             click.echo(err=True)
     for line in summary_lines(mining.tally, mining.mined_files, mining.damages, mining.seconds):
         click.echo(line)
+    gc.freeze()  # the process ends: a last search for garbage among all that was imported would take longer than this
 
 
 @click.command()

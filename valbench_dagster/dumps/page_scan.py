@@ -20,7 +20,7 @@ PAGE = b"<page"
 PAGE_END = b"</page>"
 _SEAM = len(PAGE_END) - 1
 
-_SPACE = rb"[ \t\r\n]*"
+_SPACE = rb"[ \t\r\n]*+"
 PAGE_TO_TEXT = re.compile(
     _SPACE.join(
         (
@@ -180,19 +180,27 @@ class PageScan:
                 yield chunk
                 continue
             self.xml_bytes += len(chunk)
-            pending.append(chunk)
             mark = PAGE if self.tail_torn or not self.found_page else PAGE_END
             if mark not in chunk and mark not in edge + chunk[:_SEAM]:
+                pending.append(chunk)
                 edge = (edge + chunk[-_SEAM:])[-_SEAM:]
                 continue
-            xml = b"".join(pending)
+            at = 0
             if mark is PAGE:
-                first = xml.find(PAGE)
+                xml = b"".join((*pending, chunk))
+                at = xml.find(PAGE)
                 if not (self.found_page or self.head_torn):
-                    self.head = xml[:first]
-                xml = xml[first:]
+                    self.head = xml[:at]
                 self.found_page, self.tail_torn = True, False
-            rest = yield from self._cut(xml)
+            else:
+                # Only the page that is torn is put together: what follows it is looked at where it lies.
+                xml = chunk
+                if pending:
+                    torn, at = self._torn(pending, edge, chunk)
+                    left = yield from self._cut(torn, 0)
+                    if left:
+                        xml, at = left + chunk[at:], 0
+            rest = yield from self._cut(xml, at)
             pending, edge = [rest] if rest else [], rest[-_SEAM:]
         left = b"".join(pending)
         if self.found_page or self.head_torn:
@@ -200,10 +208,17 @@ class PageScan:
         else:
             self.head = left
 
-    def _cut(self, xml: bytes) -> Generator[Stretch | Between, None, bytes]:
-        """Give the whole pages of `xml` and return what is left after the last of them."""
+    @staticmethod
+    def _torn(pending: list[bytes], edge: bytes, chunk: bytes) -> tuple[bytes, int]:
+        """What is pending with as much of the chunk as ends its page, and how much that is."""
+        seam = (edge + chunk[:_SEAM]).find(PAGE_END)
+        end = chunk.find(PAGE_END) if seam < 0 else seam - len(edge)
+        end += len(PAGE_END)
+        return b"".join((*pending, chunk[:end])), end
+
+    def _cut(self, xml: bytes, at: int) -> Generator[Stretch | Between, None, bytes]:
+        """Give the whole pages of `xml` from `at` on, and return what is left after the last of them."""
         pages: list[RawPage] = []
-        at = 0
         holes = b"\0" in xml  # a disk lost something: never part of XML
         while True:
             start = xml.find(b"<", at)

@@ -62,6 +62,11 @@ class _Aside:
             next(self._results)
         return next(self._results)
 
+    def start(self, task: SpanTask) -> None:
+        """Start the worker now, while this process can still fork: with threads, it would import all anew."""
+        if self._results is None:
+            self.mine(replace(task, pages=b""))
+
     def close(self) -> None:
         if self._results is not None:
             self._results.close()
@@ -174,6 +179,8 @@ class _Tasks:
             for span in cut:
                 seen = None if self._seen is None else frozenset[int]()
                 task = SpanTask(span, header, mining.rules, seen=seen, with_ids=join.with_ids)
+                if span.number == 1:  # from here on pages may lie over two spans; a worker has the first already
+                    self._aside.start(task)
                 self.given.append((task, join))
                 yield task
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
+from valbench_dagster.dumps.bzip2_decoder import Decoder
 from valbench_dagster.dumps.names import DumpFilesError, parse_snapshot, snapshot_in
 from valbench_dagster.mining.mine import MineProgress, Mining, OnDamage
 from valbench_dagster.mining.span_miner import Rules
@@ -35,6 +36,7 @@ def mine_to_folder(
     snapshot: str,
     *,
     processes: int,
+    decoder: Decoder = "auto",
     on_damage: OnDamage = "fail",
     progress: Callable[[MineProgress], None] | None = None,
 ) -> Mining:
@@ -49,7 +51,9 @@ def mine_to_folder(
     if missing or not files:
         raise DumpFilesError(missing or ["No file is given."], "Run: valbench mine FILE... --out DIR")
     patterns = load_patterns(parse_snapshot(snapshot)[0])
-    mining = Mining(files, Rules(snapshot, patterns), processes, on_damage=on_damage, progress=progress)
+    mining = Mining(
+        files, Rules(snapshot, patterns, decoder=decoder), processes, on_damage=on_damage, progress=progress
+    )
     out.mkdir(parents=True, exist_ok=True)
     sections = mining.sections()
     first = next(sections, None)

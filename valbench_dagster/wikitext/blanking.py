@@ -182,6 +182,8 @@ def blank(wikitext: str) -> Blanked:
     raises; linear in the length of the page.
     """
     text = wikitext.replace(GONE, "\ufffd").replace(MARKER, "?")
+    if "<" not in text and "{{" not in text:  # only tags, comments and braces hide anything
+        return Blanked(text, ())
     walk = _Pass(text, hidden=[], stack=[], no_more_tag_ends=False, no_more_end_tags=set())
     walk.run()
     pieces: list[str] = []

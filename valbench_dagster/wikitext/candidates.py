@@ -36,6 +36,9 @@ _STRANGE = re.compile(rb"[\x00-\x08\x0b-\x1f]|&(?!(?:lt|gt|amp|quot);)")
 
 BLOCK_BYTES = 1 << 17
 """Bytes that are searched at a time: they stay in the processor's cache, and few are searched once more for places."""
+MOST_REMEMBERED = 1 << 16
+"""Lines that are known to be no candidates, at most: many headings are `== References ==` and the like."""
+LONGEST_REMEMBERED = 100
 MOST_TRIED = 4
 """Places on one line that are tried; a line with more of them, which is no prose, is a candidate as it is."""
 
@@ -48,6 +51,7 @@ class Candidates:
         self._names = names
         self._keywords = sorted({each for each in patterns.letters if each is not None})
         self._all = None in patterns.letters
+        self._passed: set[bytes] = set()
 
     def places(self, xml: bytes) -> list[int]:
         """List offsets in `xml`, ascending, of lines that may be headings a pattern matches.
@@ -79,16 +83,25 @@ class Candidates:
         """Numbers of the lines that may be headings a pattern matches, ascending."""
         if self._all:
             return list(range(len(lines)))
-        joined = b"\n".join(lines)
+        passed = self._passed
+        numbers = [number for number, line in enumerate(lines) if line not in passed]
+        if not numbers:
+            return []
+        fresh = [lines[number] for number in numbers]
+        joined = b"\n".join(fresh)
         folded = fold(joined.decode("utf-8", "replace"))
-        lettered = {
-            number for keyword in self._keywords if keyword in folded for number in _lines_with(keyword, folded)
+        lettered = {place for keyword in self._keywords if keyword in folded for place in _lines_with(keyword, folded)}
+        suspect = {
+            place
+            for place in lettered.union(_marked(joined))
+            if self._may_match(fresh[place], lettered=place in lettered)
         }
-        return sorted(
-            number
-            for number in lettered.union(_marked(joined))
-            if self._may_match(lines[number], lettered=number in lettered)
+        if len(passed) > MOST_REMEMBERED:
+            passed.clear()
+        passed.update(
+            line for place, line in enumerate(fresh) if place not in suspect and len(line) <= LONGEST_REMEMBERED
         )
+        return [numbers[place] for place in sorted(suspect)]
 
     def _may_match(self, line: bytes, *, lettered: bool) -> bool:
         """Whether a heading that a pattern matches may begin with the first sign of `line`, or with another `=` of it.

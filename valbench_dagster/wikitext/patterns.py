@@ -1,51 +1,25 @@
 """Patterns: which headings make a section a candidate, by language; read from `patterns.toml` beside the package.
 
 Here belongs reading, checking and matching. The patterns themselves, with headings each must and must not match, are
-data; where they are applied is `stages.sections`.
+data; where they are applied is `stages.sections`. The file is checked by hand, not by pydantic, whose import is a third
+of what `valbench mine` takes to start, before any of its workers can.
 """
 
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from valbench_dagster.identity import identify
 from valbench_dagster.wikitext.keywords import fold, required_letters
 from valbench_dagster.wikitext.wikis import language_of
 
+_KEYS = ("regex", "matches", "misses")
+
 
 class PatternsError(ValueError):
     """`patterns.toml` cannot be used as it is, or has nothing for the wiki at hand."""
-
-
-class _Pattern(BaseModel):
-    """One entry of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    regex: str
-    matches: tuple[str, ...]
-    misses: tuple[str, ...]
-
-    @model_validator(mode="after")
-    def _does_what_its_lines_say(self) -> Self:
-        try:
-            compiled = re.compile(self.regex, re.IGNORECASE)
-        except re.error as error:
-            raise ValueError(f"{self.regex!r} is no regular expression: {error}") from error
-        wrong = [f"{self.regex!r} does not match {line!r}" for line in self.matches if not compiled.search(line)]
-        wrong += [f"{self.regex!r} matches {line!r}" for line in self.misses if compiled.search(line)]
-        if not self.matches:
-            wrong.append(f"{self.regex!r} names no heading that it matches")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
-
-
-_FILE = TypeAdapter(dict[str, list[_Pattern]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +55,58 @@ def parse_patterns(text: str, source: str = "patterns.toml") -> dict[str, Patter
     compile, a pattern that fails one of its own lines, a language without patterns.
     """
     try:
-        entries = _FILE.validate_python(tomllib.loads(text))
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PatternsError(f"{source} is not TOML: {error}") from error
-    except ValidationError as error:
-        lines = [f"  {_place(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
-        raise PatternsError("\n".join([f"{source} has {len(lines)} problems:", *lines])) from error
-    without = [language for language, patterns in entries.items() if not patterns]
+    problems: list[str] = []
+    for language, entries in tables.items():
+        if not isinstance(entries, list):
+            problems.append(f"  {language}: expected entries under [[{language}]], found {entries!r}")
+            continue
+        for number, entry in enumerate(entries, start=1):
+            problems += (f"  {language}, entry {number}: {problem}" for problem in _problems(entry))
+    if problems:
+        raise PatternsError("\n".join([f"{source} has {len(problems)} problems:", *problems]))
+    without = [language for language, entries in tables.items() if not entries]
     if without:
         raise PatternsError(
             f"{source} has no pattern for {', '.join(without)}; add [[{without[0]}]] or remove the name"
         )
     return {
-        language: Patterns(language, tuple(re.compile(entry.regex, re.IGNORECASE) for entry in patterns))
-        for language, patterns in entries.items()
+        language: Patterns(language, tuple(re.compile(entry["regex"], re.IGNORECASE) for entry in entries))
+        for language, entries in tables.items()
     }
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    """`en, entry 3, regex` for a place in the file."""
-    return ", ".join(f"entry {part + 1}" if isinstance(part, int) else part for part in location)
+def _problems(entry: object) -> Iterator[str]:
+    """What is wrong with one entry of the file."""
+    if not isinstance(entry, dict):
+        yield f"expected a table with {', '.join(_KEYS)}, found {entry!r}"
+        return
+    for key in entry:
+        if key not in _KEYS:
+            yield f"{key}: there is no such key; expected {', '.join(_KEYS)}"
+    regex, matches, misses = (entry.get(key) for key in _KEYS)
+    if not isinstance(regex, str):
+        yield f"regex: expected a regular expression, found {regex!r}"
+    for key, lines in (("matches", matches), ("misses", misses)):
+        if not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
+            yield f"{key}: expected a list of headings, found {lines!r}"
+    if isinstance(regex, str) and isinstance(matches, list) and isinstance(misses, list):
+        yield from _tried(regex, matches, misses)
+
+
+def _tried(regex: str, matches: list[object], misses: list[object]) -> Iterator[str]:
+    """Where a pattern does not do what its own lines say."""
+    try:
+        compiled = re.compile(regex, re.IGNORECASE)
+    except re.error as error:
+        yield f"{regex!r} is no regular expression: {error}"
+        return
+    yield from (f"{regex!r} does not match {line!r}" for line in matches if not compiled.search(str(line)))
+    yield from (f"{regex!r} matches {line!r}" for line in misses if compiled.search(str(line)))
+    if not matches:
+        yield f"{regex!r} names no heading that it matches"
 
 
 def load_patterns(wiki: str) -> Patterns:
