@@ -108,6 +108,21 @@ def test_results_and_tasks_larger_than_any_pipe_arrive_whole() -> None:
     assert list(run_guarded(guarded_work.size_of, texts, processes=2)) == texts
 
 
+def test_what_is_to_be_done_meanwhile_is_done_once_when_all_workers_have_a_task_and_before_any_result() -> None:
+    order: list[str] = []
+
+    def texts() -> Iterator[bytes]:
+        for number in range(4):
+            order.append(f"task {number}")
+            yield bytes([number])
+
+    for text in run_guarded(guarded_work.size_of, texts(), processes=2, meanwhile=lambda: order.append("meanwhile")):
+        order.append(f"result {text[0]}")
+    assert order[:3] == ["task 0", "task 1", "meanwhile"]
+    assert order.count("meanwhile") == 1
+    assert [each for each in order if each.startswith("result")] == [f"result {number}" for number in range(4)]
+
+
 def test_every_worker_is_made_ready_once() -> None:
     counts = run_guarded(guarded_work.times_ready, range(12), processes=3, initial=guarded_work.make_ready)
     assert list(counts) == [1] * 12

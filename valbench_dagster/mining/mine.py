@@ -90,6 +90,8 @@ class Mining:
     on_damage: OnDamage = "fail"
     """`fail`: raise at the first damage. `keep`: keep what is sound, note the rest in `damages`."""
     progress: Callable[[MineProgress], None] | None = None
+    meanwhile: Callable[[], None] | None = None
+    """Called once when all workers are at work: what this process will have to do anyway."""
     mined_files: list[MinedFile] = field(default_factory=list)
     damages: list[DumpDamage] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -118,7 +120,9 @@ class Mining:
         done, last_page_id = 0, -1
         with (
             closing(aside),
-            closing(run_guarded(mine_span, tasks, processes=self.processes, guard=self.guard)) as results,
+            closing(
+                run_guarded(mine_span, tasks, processes=self.processes, guard=self.guard, meanwhile=self.meanwhile)
+            ) as results,
         ):
             for mined in results:
                 task, join = tasks.given.popleft()

@@ -72,6 +72,7 @@ def run_guarded(
     processes: int,
     guard: Guard | None = None,
     initial: Callable[[], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
     start: Start = "auto",
 ) -> Generator[Result, None, None]:
     """The results of `work` on each of `tasks`, in their order, whatever the number of processes, one included.
@@ -80,7 +81,8 @@ def run_guarded(
     after another, each once `initial` has run in it; tasks, results and errors are pickled. A section on which a
     worker dies, stays past the deadline or runs out of memory is lost: a new worker gets the same task again, with it
     among the lost. Ends all workers when it ends, is closed (`contextlib.closing`) or fails; they end themselves when
-    this process is killed, at the latest a deadline after.
+    this process is killed, at the latest a deadline after. `meanwhile` is called once, in this process, when the
+    workers have their first tasks: there is nothing else to do here until one has done it.
 
     Raises, after the results of all tasks before: what the work or `tasks` raised, with the worker's traceback as a
     note (`WorkError` with its text where it cannot be pickled); `TooManyLostError`; `WorkerDiedError` where a worker
@@ -88,7 +90,7 @@ def run_guarded(
     """
     if processes < 1:
         raise ValueError(f"processes is {processes}, expected at least 1")
-    return _Pool(work, tasks, processes, guard or Guard(), initial, start).results()
+    return _Pool(work, tasks, processes, guard or Guard(), initial, start).results(meanwhile)
 
 
 @dataclass(slots=True, eq=False)
@@ -118,8 +120,11 @@ class _Pool(Generic[Task, Result]):
         self._busy: dict[Connection, tuple[Worker, _Job[Task]]] = {}
         self._outcomes: dict[int, Done | Failed] = {}  # of tasks that wait for an earlier one
 
-    def results(self) -> Generator[Result, None, None]:
+    def results(self, meanwhile: Callable[[], None] | None) -> Generator[Result, None, None]:
         try:
+            self._give_out()
+            if meanwhile is not None:
+                meanwhile()
             while True:
                 self._give_out()
                 if self._next in self._outcomes:

@@ -1,6 +1,7 @@
 """Mining to a folder: the pass over dump files alone, without facts and Dagster. What `valbench mine` does."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
@@ -51,14 +52,11 @@ def mine_to_folder(
     if missing or not files:
         raise DumpFilesError(missing or ["No file is given."], "Run: valbench mine FILE... --out DIR")
     patterns = load_patterns(parse_snapshot(snapshot)[0])
-    mining = Mining(
-        files, Rules(snapshot, patterns, decoder=decoder), processes, on_damage=on_damage, progress=progress
-    )
+    rules = Rules(snapshot, patterns, decoder=decoder)
+    mining = Mining(files, rules, processes, on_damage=on_damage, progress=progress, meanwhile=_import_what_writes)
     out.mkdir(parents=True, exist_ok=True)
     sections = mining.sections()
     first = next(sections, None)
-    # The workers are at work by now: what writes Parquet takes a while to import, and brings threads that would make
-    # them slower to start.
     from valbench_dagster.adapters.parquet import write_file
 
     made: list[Path] = []
@@ -79,3 +77,8 @@ def mine_to_folder(
     for part in made:
         part.replace(part.with_suffix(""))
     return mining
+
+
+def _import_what_writes() -> None:
+    """What writes Parquet takes a while to import, and brings threads that would make workers slower to start."""
+    import_module("valbench_dagster.adapters.parquet")
