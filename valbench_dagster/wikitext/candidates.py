@@ -39,6 +39,7 @@ BLOCK_BYTES = 1 << 17
 MOST_REMEMBERED = 1 << 16
 """Lines that are known to be no candidates, at most: many headings are `== References ==` and the like."""
 LONGEST_REMEMBERED = 100
+"""Bytes of such a line; longer ones are rare, and looked at each time."""
 MOST_TRIED = 4
 """Places on one line that are tried; a line with more of them, which is no prose, is a candidate as it is."""
 
